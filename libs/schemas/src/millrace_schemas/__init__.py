@@ -1,0 +1,1 @@
+"""Contracts of Millrace: generated protobuf code, topics, datasets, examples."""

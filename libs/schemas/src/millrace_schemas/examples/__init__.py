@@ -1,0 +1,1 @@
+"""Example records of every topic, by topic directory."""
