@@ -1,0 +1,1 @@
+"""Ports of Millrace and their adapters: bus, coordination."""

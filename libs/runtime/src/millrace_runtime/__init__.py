@@ -1,0 +1,1 @@
+"""What every Millrace process shares: settings, life cycle, health, errors, logs, metrics, access."""
