@@ -1,0 +1,1 @@
+"""Test tools of Millrace: contract suites, stacks, crash points, reference model."""
