@@ -1,0 +1,1 @@
+"""Who may ask: workspaces and API keys, over gRPC and HTTP."""

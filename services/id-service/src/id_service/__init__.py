@@ -1,0 +1,1 @@
+"""Ids for everybody: segment numbers and UUIDs, unique whatever fails (ID-1, ID-2)."""

@@ -1,0 +1,1 @@
+"""Which tags exist and what each of them asks for."""

@@ -1,0 +1,1 @@
+"""Alembic's scripts; they ship with the package and run at start (ID-7)."""

@@ -1,0 +1,1 @@
+"""UUIDs of RFC 9562, made without any other service (ID-29)."""
