@@ -1,0 +1,1 @@
+"""Webhooks in, durable, exactly once into the lake."""

@@ -1,0 +1,1 @@
+"""Keeping the lake small and tidy: compaction, log upkeep, removal of files nobody needs."""

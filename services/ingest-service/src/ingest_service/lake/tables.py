@@ -1,0 +1,76 @@
+"""The four tables of the lake and how their files are written."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from typing import Final
+
+from deltalake import ColumnProperties, DeltaTable, WriterProperties
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from millrace_schemas import datasets
+
+TABLES: Final = datasets.NAMES
+"""messages, contacts, other, dead_letters."""
+
+CONFIGURATION: Final = {
+    # A checkpoint each 100 commits keeps opening a table at some 15 ms; its log is kept for a day.
+    "delta.checkpointInterval": "100",
+    "delta.logRetentionDuration": "interval 1 days",
+    # Tombstones of compacted files stay in checkpoints this long; the default week of them is most of a checkpoint.
+    "delta.deletedFileRetentionDuration": "interval 1 days",
+    # msg_id leads the schema, so its minima and maxima are always among the collected statistics.
+    "delta.dataSkippingNumIndexedCols": "32",
+}
+
+
+def writer_properties(dataset: str) -> WriterProperties:
+    """Snappy, statistics, and dictionaries only where they help (LAKE-69)."""
+    return WriterProperties(
+        compression="SNAPPY",
+        column_properties={
+            column.name: ColumnProperties(dictionary_enabled=column.dictionary)
+            for column in datasets.load(dataset).columns
+        },
+    )
+
+
+WRITER_PROPERTIES: Final = {name: writer_properties(name) for name in TABLES}
+
+
+class Lake:
+    """The tables below one directory (`parquet/`)."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+
+    def path(self, dataset: str) -> pathlib.Path:
+        """Directory of a table."""
+        return self.root / dataset
+
+    def exists(self, dataset: str) -> bool:
+        """Whether the table was ever created."""
+        return DeltaTable.is_deltatable(str(self.path(dataset)))
+
+    def open(self, dataset: str) -> DeltaTable:
+        """A fresh handle on a table; creates it when it is not there yet.
+
+        Several processes may call this at once: one creates the table, the others open it.
+        """
+        path = str(self.path(dataset))
+        with contextlib.suppress(TableNotFoundError):
+            return DeltaTable(path)
+        schema = datasets.load(dataset)
+        # A DeltaError here is another process that created the table between our look and our attempt.
+        with contextlib.suppress(DeltaError):
+            return DeltaTable.create(
+                path,
+                schema.arrow_schema(),
+                mode="error",
+                partition_by=list(datasets.PARTITION_COLUMNS),
+                name=dataset,
+                description=schema.description,
+                configuration=CONFIGURATION,
+            )
+        return DeltaTable(path)

@@ -1,0 +1,1 @@
+"""Bus -> lake: each record lands exactly once."""

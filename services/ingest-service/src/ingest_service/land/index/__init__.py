@@ -1,0 +1,1 @@
+"""The key index: every msg_id ever stored, probed by batch."""

@@ -1,0 +1,1 @@
+"""One file per process; each can be run by `python -m`."""
