@@ -1,0 +1,1 @@
+"""Answers from the lake in milliseconds."""

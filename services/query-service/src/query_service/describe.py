@@ -1,0 +1,62 @@
+"""The parameters of the HTTP routes for OpenAPI, made from the same names that the parser knows."""
+
+from typing import Any
+
+from query_service.formats import Format
+from query_service.search.columns import COLUMNS, FILTERS, NUMBER_FILTERS
+from query_service.search.request import DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS
+
+
+def _query(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": required,
+        "schema": schema,
+        "description": description,
+    }
+
+
+def _filter(name: str) -> dict[str, Any]:
+    kind = {"type": "integer", "format": "int32"} if name in NUMBER_FILTERS else {"type": "string"}
+    what = "chatroom_sender when not empty, else from_username" if name == "sender" else name
+    return _query(name, {"type": "array", "items": kind}, f"{what}: repeat the parameter for any of")
+
+
+_DAY = {"type": "string", "format": "date"}
+_COLUMNS = _query(
+    "columns",
+    {"type": "string"},
+    "columns in the order wanted, separated by commas; all of them: " + ",".join(COLUMNS),
+)
+_UNMASK = _query(
+    "unmask", {"type": "boolean", "default": False}, "clear values; the key needs the scope lake:unmask"
+)
+_OK = {"200": {"description": "the rows", "content": {offered.value: {} for offered in Format}}}
+
+SEARCH_DESCRIPTION: dict[str, Any] = {
+    "parameters": [
+        _query("start", _DAY, "first UTC day", required=True),
+        _query("end", _DAY, "last UTC day, included", required=True),
+        *(_filter(name) for name in FILTERS),
+        _COLUMNS,
+        _query(
+            "limit",
+            {"type": "integer", "minimum": 1},
+            f"rows wanted; JSON: {DEFAULT_PAGE_ROWS} if absent, at most {MAX_PAGE_ROWS}; "
+            "CSV and Arrow: all if absent",
+        ),
+        _query("offset", {"type": "integer", "minimum": 0, "default": 0}, "rows skipped"),
+        _UNMASK,
+    ],
+    "responses": _OK,
+}
+
+LOOKUP_DESCRIPTION: dict[str, Any] = {
+    "parameters": [
+        {"name": "msg_id", "in": "path", "required": True, "schema": {"type": "string"}},
+        _COLUMNS,
+        _UNMASK,
+    ],
+    "responses": {**_OK, "404": {"description": "no message has this id"}},
+}

@@ -1,0 +1,103 @@
+"""HTTP: `/api/v1/messages` and `/api/v1/messages/{msg_id}`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+
+from millrace_runtime.auth import Principal
+from millrace_runtime.errors import ErrorCode, ServiceError
+from query_service.ask import Asker, Encode, Found
+from query_service.describe import LOOKUP_DESCRIPTION, SEARCH_DESCRIPTION
+from query_service.formats import Format, accepted
+from query_service.search.columns import schema_of
+from query_service.search.request import Lookup, Search, parse_lookup, parse_search
+from query_service.search.shape import arrow_chunks, csv_chunks, json_rows
+
+_ENCODERS: dict[Format, Encode] = {Format.CSV: csv_chunks, Format.ARROW: arrow_chunks}
+_MOST_WARNINGS = 20
+
+
+def routes(asker: Asker, principal: Callable[..., Awaitable[Principal]]) -> APIRouter:
+    """The routes; `principal` is the dependency that gives the caller."""
+    router = APIRouter(prefix="/api/v1")
+    caller = Annotated[Principal, Depends(principal)]
+
+    @router.get("/messages", openapi_extra=SEARCH_DESCRIPTION)
+    async def search(request: Request, who: caller) -> Response:
+        """Messages of whole UTC days, ordered by create_time, then msg_id."""
+        _require(who, unmask=False)
+        wanted = accepted(request.headers.get("accept"))
+        asked = parse_search(request.query_params.multi_items(), paged=wanted is Format.JSON)
+        _require(who, unmask=asked.unmask)
+        if wanted is Format.JSON:
+            return await _json_page(asker, asked)
+        return await _streamed(asker, asked, wanted)
+
+    @router.get("/messages/{msg_id:path}", openapi_extra=LOOKUP_DESCRIPTION)
+    async def by_id(msg_id: str, request: Request, who: caller) -> Response:
+        """One message by its msg_id."""
+        _require(who, unmask=False)
+        wanted = accepted(request.headers.get("accept"))
+        asked = parse_lookup(msg_id, request.query_params.multi_items())
+        _require(who, unmask=asked.unmask)
+        return await _one(asker, asked, wanted)
+
+    return router
+
+
+def _require(who: Principal, *, unmask: bool) -> None:
+    who.require("lake:unmask" if unmask else "lake:read")
+
+
+async def _json_page(asker: Asker, asked: Search) -> Response:
+    found = await asker.page(asked, json_rows)
+    body = {
+        "total": found.total,
+        "items": found.items,
+        "limit": asked.limit,
+        "offset": asked.offset,
+        "warnings": found.warnings,
+    }
+    return _answer(body, _headers(found))
+
+
+async def _streamed(asker: Asker, asked: Search, wanted: Format) -> Response:
+    found = await asker.stream(asked, _ENCODERS[wanted])
+    return StreamingResponse(found.items, media_type=wanted.value, headers=_headers(found))
+
+
+async def _one(asker: Asker, asked: Lookup, wanted: Format) -> Response:
+    found = await asker.lookup(asked, list)
+    if not found.items:
+        details: dict[str, Any] = {"parameter": "msg_id"}
+        if found.warnings:
+            details["warnings"] = found.warnings
+        raise ServiceError(ErrorCode.NOT_FOUND, "msg_id: no message has this id", details=details)
+    if wanted is Format.JSON:
+        return _answer(json_rows(found.items)[0], _headers(found))
+    encoded = b"".join(_ENCODERS[wanted](schema_of(asked.columns), iter(found.items)))
+    return Response(encoded, media_type=wanted.value, headers=_headers(found))
+
+
+def _answer(body: object, headers: dict[str, str]) -> Response:
+    return Response(msgspec.json.encode(body), media_type=Format.JSON.value, headers=headers)
+
+
+def _headers(found: Found[Any]) -> dict[str, str]:
+    headers = {"X-Total-Count": str(found.total), "X-Files-Opened": str(found.files_opened)}
+    if found.warnings:
+        headers["X-Warnings"] = _one_line(found.warnings)
+    return headers
+
+
+def _one_line(warnings: Sequence[str]) -> str:
+    """The warnings as one header: ASCII, bounded, the number of those left out at its end."""
+    shown = list(warnings[:_MOST_WARNINGS])
+    if len(warnings) > len(shown):
+        shown.append(f"and {len(warnings) - len(shown)} more")
+    return (
+        " | ".join(shown).encode("ascii", "backslashreplace").decode().replace("\n", " ").replace("\r", " ")
+    )

@@ -1,0 +1,50 @@
+"""The columns and filters of the messages dataset, as the API shows them (LAKE 4.1, LAKE-9)."""
+
+import pyarrow as pa
+
+UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    [
+        ("msg_id", pa.string()),
+        ("from_username", pa.string()),
+        ("to_username", pa.string()),
+        ("chatroom", pa.string()),
+        ("chatroom_sender", pa.string()),
+        ("msg_type", pa.int32()),
+        ("create_time", UTC_MICROSECONDS),
+        ("is_chatroom_msg", pa.int8()),
+        ("content", pa.string()),
+        ("desc", pa.string()),
+        ("source", pa.string()),
+        ("guid", pa.string()),
+        ("notify_type", pa.int32()),
+        ("ingestion_time", UTC_MICROSECONDS),
+        ("extra_fields", pa.string()),
+        ("schema_version", pa.int32()),
+        ("src_door", pa.string()),
+        ("src_file", pa.string()),
+        ("src_line", pa.int64()),
+        ("src_element", pa.int32()),
+        ("year", pa.int32()),
+        ("month", pa.int32()),
+        ("day", pa.int32()),
+    ]
+)
+"""All columns in their order. `year`, `month`, `day` are two-digit directory names in the lake and
+numbers here."""
+
+COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+
+TEXT_FILTERS = ("chatroom", "from_username", "to_username", "chatroom_sender", "guid", "sender")
+"""Exact match of text; `sender` is chatroom_sender when not empty, else from_username."""
+
+NUMBER_FILTERS = ("msg_type", "is_chatroom_msg", "notify_type")
+"""Exact match of a 32-bit integer."""
+
+FILTERS = TEXT_FILTERS + NUMBER_FILTERS
+
+
+def schema_of(columns: tuple[str, ...]) -> pa.Schema:
+    """The Arrow schema of these columns, in the order given."""
+    return pa.schema([SCHEMA.field(name) for name in columns])
