@@ -1,0 +1,1 @@
+"""All of Millrace in one process, nothing to install."""
