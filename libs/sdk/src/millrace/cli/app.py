@@ -39,7 +39,11 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     for brought in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
-        app.command(brought.name)(brought.load())
+        command = brought.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=brought.name)
+        else:
+            app.command(brought.name)(command)
     app.command()(send)
     app.command()(query)
     app.command()(status)

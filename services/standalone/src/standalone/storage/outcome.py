@@ -1,0 +1,43 @@
+"""How a storage command ends: results on stdout, the cause of a failure in one line on stderr (LAKE section 12)."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+EX_CHECK_FAILED = 3
+EX_CONFIG = 78
+EX_INTERRUPTED = 130
+
+
+@contextmanager
+def outcome() -> Iterator[None]:
+    """Ends the command with the exit code of what the block raised: that of a `StorageError`, 78 for a wrong
+    setting, 130 when interrupted."""
+    from ingest_service.errors import StorageError
+    from millrace_runtime.settings import SettingsError
+
+    try:
+        yield
+    except StorageError as error:
+        _say(error.reason)
+        raise typer.Exit(error.exit_code) from None
+    except SettingsError as error:
+        _say(str(error))
+        raise typer.Exit(EX_CONFIG) from None
+    except KeyboardInterrupt:
+        _say("interrupted")
+        raise typer.Exit(EX_INTERRUPTED) from None
+
+
+def print_json(result: Any) -> None:
+    """The result as one indented JSON object."""
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(result), indent=2))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"millrace storage: {text}\n")
