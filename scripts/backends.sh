@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that the tests marked `real` start: PostgreSQL, Redis, etcd and a Java runtime from the
+# Installs what the tests marked `real` start: PostgreSQL, Redis, etcd, promtool and a Java runtime from the
 # distribution (Debian and Ubuntu, as root), Apache Kafka by Maven into build/kafka/lib. Prints nothing when all
 # are there. What cannot be had is named, and the exit code is 0 all the same: the tests then skip, or fail
 # where MILLRACE_REQUIRE_REAL=1 asks for them. Starts no service and removes nothing.
@@ -45,6 +45,7 @@ missing() {
   has_postgresql || echo postgresql
   has redis-server || echo redis-server
   has etcd || available etcd-server etcd
+  has promtool || echo prometheus
   has_java || available openjdk-17-jre-headless default-jre-headless
   has_kafka || has mvn || echo maven
 }

@@ -1,7 +1,11 @@
+import math
+import shutil
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from millrace_runtime.metrics import Metric, MetricTable
+from millrace_runtime.metrics import Metric, MetricTable, free_bytes
 
 TABLE = MetricTable(
     Metric("millrace_accepted", "counter", "requests", "Bodies made durable", ("kind",)),
@@ -42,3 +46,17 @@ def test_names_and_kinds_outside_the_table_do_not_exist() -> None:
 def test_a_name_can_be_declared_once_only() -> None:
     with pytest.raises(ValueError, match="millrace_lag"):
         TABLE + MetricTable(Metric("millrace_lag", "gauge", "lines", "again"))
+
+
+def test_free_space_is_told_also_before_the_directory_is_there(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "not" / "yet") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+
+
+def test_free_space_that_nobody_can_tell_is_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(_: Path) -> None:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(shutil, "disk_usage", stale)
+    assert math.isnan(free_bytes(tmp_path))

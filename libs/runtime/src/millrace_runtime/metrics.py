@@ -1,7 +1,9 @@
 """Metrics as a table: what a service measures can be read in one place, and nothing else exists."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -85,6 +87,16 @@ class Metrics:
         if declared != kind:
             raise KeyError(f"{name} is declared as a {declared}, not as a {kind}")
         return metric
+
+
+def free_bytes(directory: Path) -> float:
+    """What the file system of `directory` has left for us, also before the directory is made; NaN when nobody
+    can tell. For gauges that are read when they are asked for."""
+    there = next((path for path in (directory, *directory.parents) if path.exists()), directory)
+    try:
+        return float(shutil.disk_usage(there).free)
+    except OSError:
+        return float("nan")
 
 
 def _created(row: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

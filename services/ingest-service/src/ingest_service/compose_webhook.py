@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -20,7 +21,7 @@ from millrace_ports.journal import GroupCommitter, JournalRoot, JournalWriter
 from millrace_runtime.auth import Verifier
 from millrace_runtime.clock import Clock
 from millrace_runtime.health import Health
-from millrace_runtime.metrics import Metrics
+from millrace_runtime.metrics import Metrics, free_bytes
 from millrace_runtime.service import Service
 from millrace_runtime.tracing import tracer
 
@@ -40,6 +41,7 @@ async def compose_webhook(
     """
     registry = registry or CollectorRegistry()
     metrics = DOOR_METRICS.build(registry)
+    metrics.gauge("millrace_journal_free_bytes").set_function(partial(free_bytes, settings.data / "messages"))
     journal = _committer(settings, "raw", clock, metrics, metrics.counter("millrace_accepted"))
     rejected = _committer(settings, "rejected", clock, metrics, metrics.counter("millrace_rejected"))
     request_log = RequestLog(

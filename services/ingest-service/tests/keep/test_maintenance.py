@@ -36,7 +36,17 @@ def coordination(tmp_path: Path, clock: ManualClock) -> Coordination:
 
 
 @pytest.fixture
-def keeper(lake: Lake, clock: ManualClock, coordination: Coordination) -> Keeper:
+def keeper_metrics() -> CollectorRegistry:
+    """Of the keeper that is made first."""
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def keeper(
+    lake: Lake, clock: ManualClock, coordination: Coordination, keeper_metrics: CollectorRegistry
+) -> Keeper:
+    registries = iter([keeper_metrics])
+
     def make(holder: str) -> Maintenance:
         return Maintenance(
             lake,
@@ -44,7 +54,7 @@ def keeper(lake: Lake, clock: ManualClock, coordination: Coordination) -> Keeper
             coordination=coordination,
             holder=holder,
             clock=clock,
-            metrics=MAINTENANCE_METRICS.build(CollectorRegistry()),
+            metrics=MAINTENANCE_METRICS.build(next(registries, CollectorRegistry())),
             limits=LIMITS,
         )
 
@@ -93,6 +103,28 @@ async def test_trouble_with_one_table_is_told_and_does_not_stop_the_others(
     log.write_bytes(good)
     await keeping.step()
     await keeping.check()
+
+
+async def test_the_time_of_a_good_round_and_the_space_left_are_told(
+    lake: Lake, keeper_metrics: CollectorRegistry, keeper: Keeper, clock: ManualClock
+) -> None:
+    def told(name: str) -> float | None:
+        return keeper_metrics.get_sample_value(name)
+
+    keeping = keeper("first")
+    assert told("millrace_maintenance_round_timestamp") == 0
+    await keeping.step()
+    ended_well = told("millrace_maintenance_round_timestamp")
+    assert ended_well == clock.now_ms() / 1000
+    free = told("millrace_lake_free_bytes")
+    assert free is not None
+    assert free > 0
+
+    lake.open("messages")
+    (lake.path("messages") / "_delta_log" / f"{0:020d}.json").write_bytes(b"not a log")
+    clock.advance(60)
+    await keeping.step()
+    assert told("millrace_maintenance_round_timestamp") == ended_well
 
 
 async def test_composed_from_settings_it_keeps_the_lake(

@@ -44,6 +44,11 @@ def etcd() -> str:
     return _program("etcd", "etcd")
 
 
+def promtool() -> str:
+    """Path of `promtool`, which comes with Prometheus. Raises BackendMissingError."""
+    return _program("Prometheus", "promtool")
+
+
 def postgresql_bin() -> Path:
     """Directory of the newest PostgreSQL's programs. Raises BackendMissingError.
 

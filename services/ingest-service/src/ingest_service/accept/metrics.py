@@ -24,6 +24,7 @@ DOOR_METRICS: Final = MetricTable(
         buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
     ),
     Metric("millrace_door_healthy", "gauge", "doors", "1 while log and journals can be written"),
+    Metric("millrace_journal_free_bytes", "gauge", "bytes", "Left on the file system of the journals"),
     Metric(
         "millrace_request_log_dropped", "counter", "records", "Request log records lost: log not writable"
     ),

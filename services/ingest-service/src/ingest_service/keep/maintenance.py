@@ -7,6 +7,7 @@ import contextlib
 import pathlib
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from deltalake.exceptions import DeltaError
 
@@ -17,7 +18,7 @@ from ingest_service.lake.tables import TABLES, Lake
 from millrace_ports.coordination import Coordination, CoordinationError, Lease, LeaseLostError
 from millrace_runtime.clock import Clock
 from millrace_runtime.logs import get_logger
-from millrace_runtime.metrics import Metrics
+from millrace_runtime.metrics import Metrics, free_bytes
 
 log = get_logger(__name__)
 
@@ -55,6 +56,9 @@ class Maintenance:
         }
         self._held = metrics.gauge("millrace_maintenance_lease_held")
         self._failures = metrics.counter("millrace_maintenance_failures")
+        self._round_at = metrics.gauge("millrace_maintenance_round_timestamp")
+        self._clock = clock
+        metrics.gauge("millrace_lake_free_bytes").set_function(partial(free_bytes, lake.root))
         self._lease: Lease | None = None
         self._troubles: tuple[str, ...] = ()
 
@@ -87,6 +91,8 @@ class Maintenance:
         finally:
             lost.set()  # cancelled: a thread cannot be interrupted, but it ends before its next change
             self._troubles = await asyncio.shield(work)
+        if self._lease is not None and not self._troubles:
+            self._round_at.set(self._clock.now_ms() / 1000)
         return True
 
     async def check(self) -> None:

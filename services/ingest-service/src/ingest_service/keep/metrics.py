@@ -15,5 +15,12 @@ MAINTENANCE_METRICS: Final = MetricTable(
     ),
     Metric("millrace_lake_files_removed", "counter", "files", "Unneeded files removed", ("table",)),
     Metric("millrace_maintenance_failures", "counter", "rounds", "Upkeep of a table failed", ("table",)),
+    Metric(
+        "millrace_maintenance_round_timestamp",
+        "gauge",
+        "Unix seconds",
+        "When the latest round over all tables ended well; 0 before the first",
+    ),
+    Metric("millrace_lake_free_bytes", "gauge", "bytes", "Left on the file system of the lake"),
     Metric("millrace_maintenance_lease_held", "gauge", "leases", "1 while this process keeps the lake"),
 )
