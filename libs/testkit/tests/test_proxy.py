@@ -1,7 +1,9 @@
 """The proxy breaks the wire as it says, and mends it."""
 
 import contextlib
+import gc
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -189,3 +191,18 @@ def test_a_server_that_is_away_resets_the_client(proxy: Proxy, echo: Echo) -> No
         client.recv(1)
     wait_until(lambda: proxy.connections == 0, 10, "the connection is given up")
     assert proxy.accepted == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_just_accepted_when_it_ends_is_closed_too(echo: Echo) -> None:
+    lost: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.exc_value))
+        for _ in range(5):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = int(free.getsockname()[1])
+            with Proxy(echo.port, port), contextlib.ExitStack() as clients:
+                for _ in range(40):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            gc.collect()
+    assert lost == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
@@ -12,6 +14,7 @@ from millrace_testkit.ports import free_port
 from millrace_testkit.wire import Link, Wire
 
 _DONE_WITHIN_S = 10.0
+_BACKLOG = 100
 
 
 class Proxy:
@@ -30,7 +33,7 @@ class Proxy:
         self.port = free_port() if port is None else port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy-{self.port}", daemon=True)
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._wire = Wire()
         self._links: set[Link] = set()
         self._accepted = 0
@@ -98,24 +101,27 @@ class Proxy:
 
     async def _pass(self, *, requests: bool, answers: bool, delay_s: float = 0.0) -> None:
         await self._wire.change(requests=requests, answers=answers, delay_s=delay_s)
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=_BACKLOG)
+            self._listener.setblocking(False)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
     async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            await asyncio.sleep(0)  # connections that were just accepted become links
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._reset()
 
     async def _reset(self) -> None:
         await asyncio.gather(*(link.break_off() for link in list(self._links)))
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._accepted += 1
-        link = Link(self._wire, reader, writer)
-        self._links.add(link)
-        try:
-            await link.carry(self.target_port)
-        finally:
-            self._links.discard(link)
+    def _accept(self, listener: socket.socket) -> None:
+        # Not by an asyncio server: one that is closed loses connections that it has accepted and not yet handed
+        # over. Here each is a link in the moment in which it is accepted, so that a cut ends it with the rest.
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = listener.accept()
+            self._accepted += 1
+            link = Link(self._wire, connection)
+            self._links.add(link)
+            link.carry(self.target_port).add_done_callback(lambda _: self._links.discard(link))

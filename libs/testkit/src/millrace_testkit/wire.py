@@ -53,25 +53,16 @@ class Wire:
 class Link:
     """A client's connection and the one to the server that belongs to it."""
 
-    def __init__(self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, wire: Wire, connection: socket.socket) -> None:
         self._wire = wire
-        self._client = (reader, writer)
-        self._writers = [writer]
-        self._task = asyncio.current_task()
+        self._connection = connection
+        self._writers: list[asyncio.StreamWriter] = []
+        self._task: asyncio.Task[None] | None = None
 
-    async def carry(self, port: int) -> None:
+    def carry(self, port: int) -> asyncio.Task[None]:
         """Connect to the server and pass bytes until both sides have closed, or one has broken off."""
-        try:
-            await self._wire.passes(Direction.REQUESTS, asyncio.get_running_loop().time())
-            server = await asyncio.open_connection("127.0.0.1", port)
-            self._writers.append(server[1])
-            async with asyncio.TaskGroup() as tasks:
-                self._pump(tasks, self._client[0], server[1], Direction.REQUESTS)
-                self._pump(tasks, server[0], self._client[1], Direction.ANSWERS)
-            for writer in self._writers:
-                writer.close()
-        except* OSError:  # a side is away, or was reset: so is the other, then
-            self._reset()
+        self._task = asyncio.create_task(self._carry(port))
+        return self._task
 
     async def break_off(self) -> None:
         """Reset both sides; what is on its way is lost."""
@@ -79,6 +70,25 @@ class Link:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if not self._writers:
+            self._connection.close()
+
+    async def _carry(self, port: int) -> None:
+        try:
+            client, to_client = await asyncio.open_connection(sock=self._connection)
+            self._writers.append(to_client)
+            await self._wire.passes(Direction.REQUESTS, asyncio.get_running_loop().time())
+            server, to_server = await asyncio.open_connection("127.0.0.1", port)
+            self._writers.append(to_server)
+            async with asyncio.TaskGroup() as tasks:
+                self._pump(tasks, client, to_server, Direction.REQUESTS)
+                self._pump(tasks, server, to_client, Direction.ANSWERS)
+            for writer in self._writers:
+                writer.close()
+            for writer in self._writers:  # a side that reads no more can still be broken off
+                await writer.wait_closed()
+        except* OSError:  # a side is away, or was reset: so is the other, then
+            self._reset()
 
     def _reset(self) -> None:
         for writer in self._writers:

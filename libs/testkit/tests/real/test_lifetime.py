@@ -16,8 +16,9 @@ from millrace_testkit.stack import wait_until
 GONE_WITHIN_S = 30.0
 
 OWNER = """
-import sys
+import signal, sys
 from millrace_testkit.real import RealStack
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run in the background inherits as ignored
 stack = RealStack().start(*sys.argv[1:])
 for name in sys.argv[1:]:
     server = stack.servers[name]
