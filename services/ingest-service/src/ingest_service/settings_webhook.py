@@ -10,11 +10,14 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from ingest_service.accept.guard import Guard
+from ingest_service.accept.sources import load_guards
 from millrace_ports.bus import journal_path
 from millrace_ports.errors import ConfigurationError
 from millrace_runtime.drain import DrainSettings
 from millrace_runtime.peers import CallerSettings, PeerSetting
 from millrace_runtime.service import PORTS
+from millrace_runtime.settings import SettingsError
 from millrace_runtime.tls import TlsSettings
 from millrace_runtime.tracing import TracingSettings
 
@@ -102,6 +105,10 @@ class WebhookSettings(TlsSettings, CallerSettings, TracingSettings, DrainSetting
         validation_alias=_named("SERVICE_VERSION", "SERVICE_VERSION"),
         description="version that its health shows",
     )
+    webhook_sources_file: Path | None = Field(
+        default=None,
+        description="absolute path of a YAML file: more routes, and signatures that they ask for",
+    )
     environment: Literal["development", "production"] = Field(
         default="development",
         validation_alias="IDGEN_ENV",
@@ -130,6 +137,13 @@ class WebhookSettings(TlsSettings, CallerSettings, TracingSettings, DrainSetting
             raise ValueError("must be absolute, or below the data directory")
         return value
 
+    @field_validator("webhook_sources_file")
+    @classmethod
+    def _sources_file_is_absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_absolute():
+            raise ValueError("must be an absolute path")
+        return value
+
     @model_validator(mode="after")
     def _paths_differ(self) -> Self:
         if self.webhook_path == self.webhook_health_path:
@@ -151,3 +165,15 @@ class WebhookSettings(TlsSettings, CallerSettings, TracingSettings, DrainSetting
         """Longest body taken, None = any."""
         limit = self.webhook_max_body_mb
         return None if limit is None else int(limit * 1024 * 1024)
+
+    def guards(self) -> dict[str, Guard | None]:
+        """What stands before the route of each configured source. Raises SettingsError that names file and key."""
+        if self.webhook_sources_file is None:
+            return {}
+        file = self.webhook_sources_file.expanduser()
+        guards = load_guards(file)
+        if self.webhook_health_path in guards:
+            raise SettingsError(
+                f"{file}: the path {self.webhook_health_path} is that of MILLRACE_WEBHOOK_HEALTH_PATH"
+            )
+        return guards
