@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ingest_service.cli import COMMANDS
+from millrace_runtime.commands import run_command
 from millrace_runtime.service import Endpoint
 
 Serve = Callable[..., "subprocess.Popen[str]"]
@@ -94,16 +96,32 @@ def test_a_taken_port_is_named_with_a_remedy(serve: Serve, endpoint: Endpoint, t
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "named"),
+    ("options", "named"),
     [
-        (["--port", "0"], 2, "argument --port: '0' is not a port"),
-        (["--port", "65536"], 2, "argument --port"),
-        (["--log-level", "loud"], 2, "argument --log-level"),
-        (["--config", "/nowhere/door.yaml"], 78, "/nowhere/door.yaml: cannot be read"),
-        ([], 78, "MILLRACE_BUS is not set"),
+        (["--port", "0"], "argument --port: '0' is not a port"),
+        (["--port", "65536"], "argument --port: '65536' is not a port"),
+        (["--port", "http"], "argument --port: 'http' is not a port"),
+        (["--log-level", "loud"], "argument --log-level: invalid choice"),
+        (["--prot", "1"], "unrecognized arguments: --prot"),
     ],
 )
-def test_what_makes_no_sense_is_named(serve: Serve, options: list[str], code: int, named: str) -> None:
+def test_an_option_that_makes_no_sense_is_2_and_named(
+    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command("ingest-service", "", COMMANDS, ["serve", *options])
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--config", "/nowhere/door.yaml"], "/nowhere/door.yaml: cannot be read"),
+        ([], "MILLRACE_BUS is not set"),
+    ],
+)
+def test_settings_that_are_missing_are_78_and_named(serve: Serve, options: list[str], named: str) -> None:
     process = serve(*options)
     said, errors = process.communicate(timeout=30)
-    assert (process.returncode, said, named in errors) == (code, "", True), errors
+    assert (process.returncode, said, named in errors) == (78, "", True), errors
