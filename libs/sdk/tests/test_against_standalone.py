@@ -181,9 +181,14 @@ def test_query_classifies_where_asked(standalone: Standalone, client: Client) ->
     some = standalone.millrace(
         [*chosen, "--classify", "--csv", "--columns", "msg_id,filter_reason,type_name"]
     )
-    assert some.stdout == "msg_id,filter_reason,type_name\n450,,text\n451,,text\n452,emoji,text\n"
-    assert "[quote @ann: ten?] agreed" in standalone.millrace([*chosen, "--classify"]).stdout
-    assert "category" in standalone.millrace([*chosen, "--columns", "category"]).stderr
+    assert some.stdout.decode().splitlines() == [
+        "msg_id,filter_reason,type_name",
+        "450,,text",
+        "451,,text",
+        "452,emoji,text",
+    ]
+    assert "[quote @ann: ten?] agreed" in standalone.millrace([*chosen, "--classify"]).stdout.decode()
+    assert "category" in standalone.millrace([*chosen, "--columns", "category"]).stderr.decode()
 
 
 def test_query_filters_pages_and_formats(standalone: Standalone, client: Client) -> None:
