@@ -355,6 +355,25 @@ async def test_every_post_has_one_log_record_without_content(door: Any) -> None:
     assert "content_type" in first
 
 
+async def test_the_log_rotates_at_100_mb_and_keeps_ten_old_files(tmp_path: Path, open_door: Any) -> None:
+    """LAKE-16, at its defaults."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    log = logs / "wechat_webhook.log"
+    full = 100 * 1024 * 1024 - 20
+    with log.open("wb") as file:
+        file.seek(full - 1)
+        file.write(b"\n")
+    for number in range(1, 11):
+        log.with_name(f"{log.name}.{number}").write_text(f"{number}")
+    async with open_door(tmp_path) as door:
+        assert (await door.post(b"{}")).status_code == 200
+    assert json.loads(log.read_text())["body_length"] == 2
+    assert log.with_name(f"{log.name}.1").stat().st_size == full
+    assert [log.with_name(f"{log.name}.{number}").read_text() for number in range(2, 11)] == list("123456789")
+    assert len(list(logs.iterdir())) == 11
+
+
 class BrokenClock(ManualClock):
     """Tells the time to everybody but the reject journal's lines, while it is broken."""
 
