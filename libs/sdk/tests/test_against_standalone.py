@@ -160,6 +160,37 @@ def test_a_cut_off_gzip_file_is_an_error_that_says_how_far_it_got(
     assert "accepted" in ended.stderr.decode()
 
 
+def test_query_classifies_where_asked(standalone: Standalone, client: Client) -> None:
+    """LAKE-45: a view of the rows, in every format."""
+    quote = (
+        "<msg><appmsg><title>agreed</title><type>57</type><refermsg><type>1</type><svrid>9</svrid>"
+        "<displayname>ann</displayname><content>ten?</content></refermsg></appmsg></msg>"
+    )
+    contents = ["plain", quote, "<msg><emoji/></msg>"]
+    client.publish([payload(f"45{n}", "kim", text, NOON + n) for n, text in enumerate(contents)])
+    wait_for(client, 3, "kim")
+    chosen = ["query", "--start", DAY, "--end", DAY, "--sender", "kim"]
+    shown = json.loads(standalone.millrace([*chosen, "--classify", "--json"]).stdout)["items"]
+    assert [row["content"] for row in shown] == contents
+    assert [(row["category"], row["should_filter"], row["text"]) for row in shown] == [
+        ("unknown", False, "plain"),
+        ("appmsg", False, "[quote @ann: ten?] agreed"),
+        ("emoji", True, ""),
+    ]
+    assert shown[1]["refermsg"]["svrid"] == "9"
+    some = standalone.millrace(
+        [*chosen, "--classify", "--csv", "--columns", "msg_id,filter_reason,type_name"]
+    )
+    assert some.stdout.decode().splitlines() == [
+        "msg_id,filter_reason,type_name",
+        "450,,text",
+        "451,,text",
+        "452,emoji,text",
+    ]
+    assert "[quote @ann: ten?] agreed" in standalone.millrace([*chosen, "--classify"]).stdout.decode()
+    assert "category" in standalone.millrace([*chosen, "--columns", "category"]).stderr.decode()
+
+
 def test_query_filters_pages_and_formats(standalone: Standalone, client: Client) -> None:
     client.publish([payload(str(600 + n), "pat", at=NOON + n) for n in range(3)])
     wait_for(client, 3, "pat")

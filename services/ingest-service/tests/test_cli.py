@@ -31,8 +31,8 @@ def call(*argv: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_commands_are_the_processes_and_replay() -> None:
-    assert {command.name for command in COMMANDS} == PROCESSES | {"replay"}
+def test_commands_are_the_processes_serve_and_replay() -> None:
+    assert {command.name for command in COMMANDS} == PROCESSES | {"serve", "replay"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command.name))

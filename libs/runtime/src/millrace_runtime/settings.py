@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         )
 
     @classmethod
+    def variables(cls, field: str) -> list[str]:
+        """The environment variables that one field is read from, the one to be named first."""
+        return _variables(cls, field, cls.model_fields[field])
+
+    @classmethod
     def table(cls) -> "list[SettingRow]":
         """Every setting, the required ones first, for `--help` and READMEs."""
         rows = [
@@ -93,8 +98,10 @@ class SettingRow:
     meaning: str
 
 
-def report_unknown(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """One line for each `MILLRACE_*` name of `environ` that is not known, to be logged as a warning.
+def report_unknown(
+    environ: Mapping[str, str], known: Iterable[str], prefixes: tuple[str, ...] = (PREFIX,)
+) -> list[str]:
+    """One line for each name of `environ` with one of the prefixes that is not known, to be logged as a warning.
 
     `known` is what this process reads (`Settings.names()`); `SHARED_NAMES` are known as well.
     Raises `SettingsError` when a name is within two edits of a known one that is not set itself
@@ -103,7 +110,7 @@ def report_unknown(environ: Mapping[str, str], known: Iterable[str]) -> list[str
     names = sorted(SHARED_NAMES.union(known))
     warnings, misspelt = [], []
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in names:
+        if not name.startswith(prefixes) or name in names:
             continue
         nearest = min(names, key=lambda candidate: edit_distance(name, candidate))
         if edit_distance(name, nearest) <= _NEAR:

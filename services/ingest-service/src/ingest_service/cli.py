@@ -12,6 +12,13 @@ COMMANDS = (
         "ingest_service.settings_webhook:WebhookSettings",
     ),
     Command(
+        "serve",
+        "the door as `webhook` does, by options, and says where it is",
+        "ingest_service.processes.webhook:serve_command",
+        "ingest_service.settings_webhook:WebhookSettings",
+        "ingest_service.processes.webhook:add_arguments",
+    ),
+    Command(
         "relay",
         "the journals of one door to Kafka",
         "ingest_service.processes.relay:main",

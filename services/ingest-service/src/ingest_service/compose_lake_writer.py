@@ -65,6 +65,7 @@ async def compose_lake_writer(
             max_bytes=settings.land_max_bytes,
             interval_s=settings.land_interval_s,
             unwrap=_unwrap(settings),
+            mask=settings.mask_at_ingest,
             past_loss=past_loss(settings.land_past_loss),
             tracer=tracer("ingest-service"),
         )

@@ -36,10 +36,11 @@ async def compose_webhook(
 ) -> AsyncIterator[Service]:
     """The door as a service, ready to be served; what it accepted is durable when the block is left.
 
-    Touches no disk before the first request: a door on a broken disk starts, answers 503 and says why in
-    its health.
+    Touches no disk but its settings' before the first request: a door on a broken disk starts, answers 503 and
+    says why in its health. Raises SettingsError for sources that make no sense.
     """
     registry = registry or CollectorRegistry()
+    guards = settings.guards()
     metrics = DOOR_METRICS.build(registry)
     metrics.gauge("millrace_journal_free_bytes").set_function(partial(free_bytes, settings.data / "messages"))
     journal = _committer(settings, "raw", clock, metrics, metrics.counter("millrace_accepted"))
@@ -49,6 +50,7 @@ async def compose_webhook(
         max_bytes=settings.webhook_log_max_size_mb * 1024 * 1024,
         backups=settings.webhook_log_backup_count,
         dropped=metrics.counter("millrace_request_log_dropped").inc,
+        secret_headers=frozenset().union(*(guard.headers for guard in guards.values() if guard)),
     )
     intake = Intake(journal, rejected, now_ms=clock.now_ms)
     condition = Condition((journal, rejected), request_log, clock)
@@ -70,7 +72,14 @@ async def compose_webhook(
         yield Service(
             name=settings.webhook_service_name,
             http=Door(
-                options, intake, condition, request_log, metrics, clock, tracer(settings.webhook_service_name)
+                options,
+                intake,
+                condition,
+                request_log,
+                metrics,
+                clock,
+                tracer(settings.webhook_service_name),
+                guards,
             ),
             http_interface="rsgi",
             grpc=[lambda server: ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)],

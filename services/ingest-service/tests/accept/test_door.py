@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_service.jsontext import one_line
+from ingest_service.jsontext import NotAnObject, one_line, parse_object
 from millrace_ports.journal import JournalRoot
 from millrace_testkit.clock import ManualClock
 
@@ -37,6 +37,7 @@ LATE_ON_MARCH_14 = 1_773_532_799_000  # 2026-03-14T23:59:59Z
 
 
 async def test_an_object_is_durable_when_it_is_answered(door: Any) -> None:
+    """LAKE-10, LAKE-12."""
     body = '{"guid":"g","notify_type":1010,\r\n  "data":{"content":"第三版 📎\\n10:30","n":18446744073709551617}}'
     answer = await door.post(body.encode())
     assert answer.status_code == 200
@@ -52,6 +53,7 @@ async def test_an_object_is_durable_when_it_is_answered(door: Any) -> None:
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "x"])
 async def test_any_content_type_will_do_for_an_object(door: Any, content_type: str) -> None:
+    """LAKE-12."""
     assert (await door.post(b'{"a":1}', content_type)).status_code == 200
     assert door.journal() == [b'{"a":1}']
 
@@ -78,6 +80,7 @@ async def test_any_content_type_will_do_for_an_object(door: Any, content_type: s
     ],
 )
 async def test_anything_else_is_kept_whole_and_answered_200(door: Any, body: bytes, reason: str) -> None:
+    """LAKE-12, LAKE-15, LAKE-S17."""
     answer = await door.post(body, "text/plain; charset=utf-8")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
     assert door.journal() == []
@@ -98,6 +101,7 @@ async def test_anything_else_is_kept_whole_and_answered_200(door: Any, body: byt
 
 
 async def test_bytes_that_are_not_utf8_are_kept_losslessly(door: Any) -> None:
+    """LAKE-13."""
     for body in (b'{"a":"\xff\xfe"}', b"\x00\xff\n\r", '{"a":"é"}'.encode("utf-16")):
         assert (await door.post(body)).status_code == 200
         line = door.rejected()[-1]
@@ -107,6 +111,7 @@ async def test_bytes_that_are_not_utf8_are_kept_losslessly(door: Any) -> None:
 
 
 async def test_a_form_is_recorded_with_its_fields(door: Any) -> None:
+    """LAKE-13."""
     form = "a=1&a=2&empty=&name=%E7%8E%8B+x&bad=%FF"
     await door.post(form.encode(), "application/x-www-form-urlencoded; charset=utf-8")
     (line,) = door.rejected()
@@ -125,17 +130,20 @@ async def test_a_form_is_recorded_with_its_fields(door: Any) -> None:
     ],
 )
 async def test_hard_objects_keep_their_own_bytes(door: Any, body: bytes) -> None:
+    """LAKE-12, LAKE-30."""
     assert (await door.post(body)).status_code == 200
     assert door.journal() == [body]
 
 
 async def test_five_megabytes_are_taken(door: Any) -> None:
+    """LAKE-14."""
     body = b'{"data":"' + b"x" * (5 * 1024 * 1024) + b'"}'
     assert (await door.post(body)).status_code == 200
     assert door.journal() == [body]
 
 
 async def test_deep_nesting_goes_whole_to_the_reject_journal(door: Any) -> None:
+    """LAKE-12."""
     body = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     assert (await door.post(body)).status_code == 200
     (line,) = door.rejected()
@@ -144,6 +152,7 @@ async def test_deep_nesting_goes_whole_to_the_reject_journal(door: Any) -> None:
 
 
 async def test_fifty_at_once_are_fifty_whole_lines(door: Any) -> None:
+    """LAKE-S15."""
     bodies = [json.dumps({"n": n, "pad": "x" * (n * 313 % 9000)}).encode() for n in range(50)]
     answers = await asyncio.gather(*map(door.post, bodies))
     assert {answer.status_code for answer in answers} == {200}
@@ -154,6 +163,7 @@ async def test_fifty_at_once_are_fifty_whole_lines(door: Any) -> None:
 
 
 async def test_health_counts_what_was_answered_200(door: Any) -> None:
+    """LAKE-11, the fields of LAKE 2.1."""
     await door.post(b"{}")
     await door.post(b"junk")
     status, health = await door.health()
@@ -171,6 +181,7 @@ async def test_health_counts_what_was_answered_200(door: Any) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
 async def test_other_methods_are_405(door: Any, method: str) -> None:
+    """LAKE 2.1."""
     answer = await door.client.request(method, "/webhook/wechat")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     answer = await door.client.request("POST", "/health")
@@ -187,6 +198,8 @@ async def test_unknown_paths_are_404(door: Any, path: str) -> None:
 
 
 async def test_the_body_limit_is_413_announced_or_not(tmp_path: Path, open_door: Any) -> None:
+    """LAKE-14."""
+
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b"x" * 50_000
@@ -222,6 +235,7 @@ async def test_a_slow_sender_is_served_and_delays_nobody(door: Any) -> None:
     [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\n"],
 )
 async def test_a_sender_gone_half_way_leaves_nothing(door: Any, head: bytes) -> None:
+    """LAKE-10."""
     for _ in range(5):
         _, writer = await asyncio.open_connection("127.0.0.1", door.endpoint.http_port)
         writer.write(b"POST /webhook/wechat HTTP/1.1\r\nHost: h\r\n" + head + b'{"a":')
@@ -236,6 +250,7 @@ async def test_a_sender_gone_half_way_leaves_nothing(door: Any, head: bytes) -> 
 
 
 async def test_a_journal_that_cannot_be_written_is_503_until_it_can(door: Any) -> None:
+    """LAKE-10, LAKE-11."""
     raw = door.data / "messages" / "raw"
     raw.parent.mkdir()
     raw.write_bytes(b"a file in the directory's place")
@@ -274,6 +289,7 @@ async def test_a_read_only_directory_is_503_and_heals(door: Any) -> None:
 
 
 async def test_health_turns_bad_without_a_post(door: Any) -> None:
+    """LAKE-11."""
     (door.data / "messages").write_bytes(b"")
     status, health = await door.health()
     assert (status, health["journal_writable"]) == (503, False)
@@ -284,6 +300,7 @@ async def test_health_turns_bad_without_a_post(door: Any) -> None:
 
 
 async def test_a_log_that_cannot_be_written_is_unhealthy_while_posts_are_kept(door: Any) -> None:
+    """LAKE-11."""
     (door.data / "logs").write_bytes(b"")
     assert (await door.post(b"{}")).status_code == 200
     status, health = await door.health()
@@ -296,6 +313,7 @@ async def test_a_log_that_cannot_be_written_is_unhealthy_while_posts_are_kept(do
 
 
 async def test_midnight_under_load(tmp_path: Path, open_door: Any) -> None:
+    """LAKE-30."""
     clock = ManualClock(LATE_ON_MARCH_14)
     async with open_door(tmp_path, clock) as door:
 
@@ -311,6 +329,7 @@ async def test_midnight_under_load(tmp_path: Path, open_door: Any) -> None:
 
 
 async def test_every_post_has_one_log_record_without_content(door: Any) -> None:
+    """LAKE-16, LAKE-17: who sent it is told by address and headers."""
     secret = "王敏 13905718264"
     headers = {"Authorization": "Bearer abc", "Cookie": "sid=abc", "X-Api-Key": "abc", "X-Sender": "gw-7"}
     bodies = [json.dumps({"content": secret}).encode(), f"no json {secret}".encode(), secret.encode("gbk")]
@@ -334,6 +353,75 @@ async def test_every_post_has_one_log_record_without_content(door: Any) -> None:
     assert first["processing_time_ms"] >= 0
     assert (first["client_ip"], first["method"], first["path"]) == ("127.0.0.1", "POST", "/webhook/wechat")
     assert "content_type" in first
+
+
+async def test_the_log_rotates_at_100_mb_and_keeps_ten_old_files(tmp_path: Path, open_door: Any) -> None:
+    """LAKE-16, at its defaults."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    log = logs / "wechat_webhook.log"
+    full = 100 * 1024 * 1024 - 20
+    with log.open("wb") as file:
+        file.seek(full - 1)
+        file.write(b"\n")
+    for number in range(1, 11):
+        log.with_name(f"{log.name}.{number}").write_text(f"{number}")
+    async with open_door(tmp_path) as door:
+        assert (await door.post(b"{}")).status_code == 200
+    assert json.loads(log.read_text())["body_length"] == 2
+    assert log.with_name(f"{log.name}.1").stat().st_size == full
+    assert [log.with_name(f"{log.name}.{number}").read_text() for number in range(2, 11)] == list("123456789")
+    assert len(list(logs.iterdir())) == 11
+
+
+class BrokenClock(ManualClock):
+    """Tells the time to everybody but the reject journal's lines, while it is broken."""
+
+    broken = False
+
+    def now_ms(self) -> int:
+        if self.broken:
+            raise LookupError("a secret detail")
+        return super().now_ms()
+
+
+async def test_a_fault_of_the_door_is_500_and_not_its_end(tmp_path: Path, open_door: Any) -> None:
+    """LAKE 2.1, LAKE-12."""
+    clock = BrokenClock(LATE_ON_MARCH_14)
+    async with open_door(tmp_path, clock) as door:
+        clock.broken = True
+        answer = await door.post(b"junk")
+        clock.broken = False
+        assert (answer.status_code, answer.json()) == (
+            500,
+            {"status": "error", "message": "Internal server error", "error_type": "LookupError"},
+        )
+        assert (await door.post(b"junk")).status_code == 200
+        assert door.metric("millrace_failed_total") == 1
+        assert len(door.rejected()) == 1
+
+
+CANARY = "canary-王敏-13905718264"
+
+
+@given(
+    st.text(max_size=20),
+    st.sampled_from([b"", b"}", b"\xff", b",", b'"', b"\\u00", b"1e999", b"NaN"]),
+    st.integers(0, 200),
+)
+def test_why_a_body_was_rejected_tells_nothing_of_it(text: str, junk: bytes, cut: int) -> None:
+    """LAKE-16: `parse_error` of the log is this text."""
+    body = json.dumps(
+        {"data": {"content": CANARY + text, "mobile": CANARY, "customInfo": {"detail": CANARY}}}
+    ).encode()
+    for broken in (body[:cut] + junk, junk + body, body[:-1] + junk, body[:cut] + junk + body[cut:]):
+        try:
+            parse_object(broken)
+        except NotAnObject as refused:
+            told = f"{refused.reason}: {refused.message}"
+            assert "canary" not in told
+            assert "1390" not in told
+            assert len(told) < 200
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.floats(allow_nan=False)))

@@ -73,6 +73,7 @@ def stored(data: Path) -> list[bytes]:
 
 
 def test_stop_finishes_a_slow_post_and_exits_0(start: Start, endpoint: Endpoint, tmp_path: Path) -> None:
+    """LAKE-18, LAKE-S18."""
     process = start()
     wait_open(endpoint, process)
     assert post(endpoint, b'{"n":1}') == 200
@@ -91,6 +92,7 @@ def test_stop_finishes_a_slow_post_and_exits_0(start: Start, endpoint: Endpoint,
 
 
 def test_a_taken_port_ends_the_start_and_names_port_and_remedy(start: Start, endpoint: Endpoint) -> None:
+    """LAKE-18."""
     with socket.create_server(("127.0.0.1", endpoint.http_port)):
         process = start()
         _, errors = process.communicate(timeout=30)
@@ -119,6 +121,7 @@ def test_bad_settings_end_the_start(start: Start, settings: dict[str, str], name
 def test_a_crash_at_a_named_moment_loses_nothing_answered(
     start: Start, endpoint: Endpoint, tmp_path: Path, moment: str
 ) -> None:
+    """LAKE-10."""
     process = start(MILLRACE_CRASH_AT=f"{moment}#3")
     wait_open(endpoint, process)
     answered = [b'{"n":1}', b'{"n":2}']
@@ -136,6 +139,7 @@ def test_a_crash_at_a_named_moment_loses_nothing_answered(
 
 @pytest.mark.faults
 def test_kill_9_under_load_loses_nothing_answered(start: Start, endpoint: Endpoint, tmp_path: Path) -> None:
+    """LAKE-10."""
     answered: list[bytes] = []
     for generation in range(2):
         process = start()

@@ -44,6 +44,7 @@ def lines_of(path: Path) -> list[dict[str, object]]:
 
 
 def test_a_record_has_all_fields(log: RequestLog, tmp_path: Path) -> None:
+    """LAKE-16."""
     log.add(record("id-1"))
     log.close()
     assert lines_of(tmp_path / "logs/door.log") == [
@@ -66,6 +67,7 @@ def test_a_record_has_all_fields(log: RequestLog, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backups", [0, 2])
 def test_files_rotate_at_their_size(tmp_path: Path, backups: int) -> None:
+    """LAKE-16; 100 MB and 10 old ones by default (test_settings)."""
     log = RequestLog(tmp_path / "door.log", max_bytes=1000, backups=backups)
     log.start()
     for number in range(20):
@@ -147,4 +149,5 @@ def test_too_many_waiting_records_are_dropped_and_counted(tmp_path: Path) -> Non
     "name", ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-hub-signature"]
 )
 def test_secrets_are_blotted_out(name: str) -> None:
+    """LAKE-16."""
     assert safe_headers([(name, "s3cret"), ("user-agent", "x")]) == {name: "***", "user-agent": "x"}

@@ -36,7 +36,7 @@ def test_defaults_are_those_of_the_sheet(environ: pytest.MonkeyPatch) -> None:
         ("MILLRACE_WEBHOOK_PORT", "http"),
         ("MILLRACE_WEBHOOK_PATH", "webhook"),
         ("MILLRACE_WEBHOOK_LOG_LEVEL", "LOUD"),
-        ("MILLRACE_WEBHOOK_LOG_FILE", "logs/x.log"),
+        ("MILLRACE_WEBHOOK_LOG_FILE", "../x.log"),
         ("MILLRACE_WEBHOOK_LOG_MAX_SIZE_MB", "0"),
         ("MILLRACE_WEBHOOK_LOG_BACKUP_COUNT", "-1"),
         ("MILLRACE_WEBHOOK_MAX_BODY_MB", "0"),
@@ -44,8 +44,55 @@ def test_defaults_are_those_of_the_sheet(environ: pytest.MonkeyPatch) -> None:
 )
 def test_a_wrong_value_is_named(environ: pytest.MonkeyPatch, name: str, value: str) -> None:
     environ.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"{name} is wrong"):
+    with pytest.raises(SettingsError, match=rf"{name}( or \w+)? is wrong"):
         WebhookSettings.load()
+
+
+SHEET = {
+    "WEBHOOK_HOST": ("webhook_host", "127.0.0.1", "127.0.0.1"),
+    "WEBHOOK_PORT": ("webhook_port", "8123", 8123),
+    "WEBHOOK_WEBHOOK_PATH": ("webhook_path", "/in", "/in"),
+    "WEBHOOK_HEALTH_CHECK_PATH": ("webhook_health_path", "/up", "/up"),
+    "WEBHOOK_LOG_FILE": ("webhook_log_file", "/var/log/door.log", Path("/var/log/door.log")),
+    "WEBHOOK_LOG_LEVEL": ("webhook_log_level", "debug", "DEBUG"),
+    "WEBHOOK_LOG_MAX_SIZE_MB": ("webhook_log_max_size_mb", "7", 7),
+    "WEBHOOK_LOG_BACKUP_COUNT": ("webhook_log_backup_count", "0", 0),
+    "WEBHOOK_SERVICE_NAME": ("webhook_service_name", "door-a", "door-a"),
+    "WEBHOOK_SERVICE_VERSION": ("webhook_service_version", "2.0.0", "2.0.0"),
+    "WEBHOOK_MAX_BODY_MB": ("webhook_max_body_mb", "1.5", 1.5),
+}
+
+
+@pytest.mark.parametrize("name", SHEET)
+def test_the_names_of_the_sheet_are_read_and_ours_win(environ: pytest.MonkeyPatch, name: str) -> None:
+    """LAKE 2.1, the table of settings."""
+    field, text, value = SHEET[name]
+    default = getattr(WebhookSettings.load(), field)
+    environ.setenv(name, text)
+    assert getattr(WebhookSettings.load(), field) == value != default
+    (ours, sheet) = WebhookSettings.variables(field)
+    assert sheet == name
+    if field not in ("webhook_path", "webhook_health_path"):
+        environ.setenv(ours, str(default) if default is not None else "3")
+        assert getattr(WebhookSettings.load(), field) != value
+
+
+@pytest.mark.parametrize("name", ["WEBHOOK_PORT", "WEBHOOK_LOG_MAX_SIZE_MB", "WEBHOOK_HEALTH_CHECK_PATH"])
+def test_a_wrong_value_by_a_name_of_the_sheet_is_named(environ: pytest.MonkeyPatch, name: str) -> None:
+    environ.setenv(name, "-1")
+    with pytest.raises(SettingsError, match=f"or {name} is wrong"):
+        WebhookSettings.load()
+
+
+def test_a_misspelt_name_of_the_sheet_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="did you mean WEBHOOK_PORT"):
+        report_unknown({"WEBHOOK_PROT": "1"}, WebhookSettings.names(), ("MILLRACE_", "WEBHOOK_"))
+
+
+def test_a_log_file_that_is_not_absolute_lies_below_the_data(environ: pytest.MonkeyPatch) -> None:
+    """LAKE-2: nothing depends on the working directory."""
+    environ.setenv("WEBHOOK_LOG_FILE", "logs/door.log")
+    assert WebhookSettings.load().log_file == Path("/var/lib/millrace/logs/door.log")
 
 
 def test_a_missing_bus_is_named(environ: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import typer
 from millrace.cli.options import Data, PortOffset, installation
 
 if TYPE_CHECKING:
+    from millrace.cli.classified import Classified
     from millrace.client import Client
     from millrace.installation import Installation
     from millrace.messages import Filters, Message, Page
@@ -44,6 +45,12 @@ def query(
     ] = None,
     offset: Annotated[int, typer.Option(min=0, help="Rows to skip.")] = 0,
     unmask: Annotated[bool, typer.Option("--unmask", help="Clear values; needs lake:unmask.")] = False,
+    classify: Annotated[
+        bool,
+        typer.Option(
+            "--classify", help="Add what the content is: category, filter reason, text of app messages, …"
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help='One object: {"total", "items"}.')] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header line.")] = False,
     data: Data = None,
@@ -68,7 +75,7 @@ def query(
     )
     chosen = tuple(name.strip() for name in columns.split(",") if name.strip())
     _answer(
-        _Question(start, end, filters, chosen, limit, offset, unmask),
+        _Question(start, end, filters, chosen, limit, offset, unmask, classify),
         "json" if as_json else "csv" if as_csv else "table",
         installation(data, port_offset),
     )
@@ -83,12 +90,15 @@ class _Question:
     limit: int | None
     offset: int
     unmask: bool
+    classify: bool
 
     def page(self, client: "Client", offset: int, limit: int) -> "Page":
+        from millrace.cli.classified import read_columns
+
         return client.search(
             self.start,
             self.end,
-            columns=self.columns,
+            columns=read_columns(self.columns) if self.classify else self.columns,
             limit=limit,
             offset=offset,
             unmask=self.unmask,
@@ -97,22 +107,26 @@ class _Question:
 
 
 def _answer(question: _Question, form: Literal["table", "json", "csv"], target: "Installation") -> None:
-    from millrace.cli import rendering
+    from millrace.cli import classified, rendering
     from millrace.client import Client
     from millrace.messages import COLUMNS
 
+    table: tuple[str, ...] = ()
+    every: tuple[str, ...] = COLUMNS
+    if question.classify:
+        table, every = classified.TABLE, (*COLUMNS, *classified.COLUMNS)
     with Client(installation=target) as client:
         if form == "table":
             limit = TABLE_ROWS if question.limit is None else question.limit
             found = Found(question, client, limit)
-            rendering.write_table(found.total, list(found.rows()), question.columns)
+            rendering.write_table(found.total, list(found.shown()), question.columns or table)
             return
         found = Found(question, client, question.limit)
-        columns = question.columns or COLUMNS
+        columns = question.columns or every
         if form == "json":
-            rendering.write_json(found.total, found.rows(), columns)
+            rendering.write_json(found.total, found.shown(), columns)
         else:
-            rendering.write_csv(found.rows(), columns)
+            rendering.write_csv(found.shown(), columns)
 
 
 class Found:
@@ -123,7 +137,14 @@ class Found:
         self._first = question.page(client, question.offset, self._wanted(0))
         self.total = self._first.total
 
+    def shown(self) -> "Iterator[Message | Classified]":
+        """The rows, classified where that was asked for."""
+        from millrace.cli.classified import classified
+
+        return classified(self.rows()) if self._question.classify else self.rows()
+
     def rows(self) -> "Iterator[Message]":
+        """The rows as they are stored."""
         given, page = 0, self._first
         while page.items:
             yield from page.items

@@ -3,17 +3,21 @@
 import csv
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import is_dataclass
 from datetime import datetime
 
 import msgspec
 
+from millrace.cli.classified import Classified
 from millrace.messages import Message
 
+Row = Message | Classified
+
 # Cut to the width of the terminal; everything else is shown whole.
-_PROSE = frozenset({"content", "desc", "source", "extra_fields"})
+_PROSE = frozenset({"content", "desc", "source", "extra_fields", "text", "des", "url", "refermsg"})
 
 
-def write_json(total: int, rows: Iterable[Message], columns: Sequence[str]) -> None:
+def write_json(total: int, rows: Iterable[Row], columns: Sequence[str]) -> None:
     """`{"total": …, "items": […]}` as the HTTP API gives it, written row by row."""
     out = sys.stdout
     out.write(f'{{"total": {total}, "items": [')
@@ -23,15 +27,15 @@ def write_json(total: int, rows: Iterable[Message], columns: Sequence[str]) -> N
     out.write("\n]}\n")
 
 
-def write_csv(rows: Iterable[Message], columns: Sequence[str]) -> None:
+def write_csv(rows: Iterable[Row], columns: Sequence[str]) -> None:
     """RFC 4180 with a header line; an absent value is an empty field."""
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(["" if (value := getattr(row, name)) is None else _plain(value) for name in columns])
+        writer.writerow([_field(getattr(row, name)) for name in columns])
 
 
-def write_table(total: int, rows: Sequence[Message], columns: Sequence[str]) -> None:
+def write_table(total: int, rows: Sequence[Row], columns: Sequence[str]) -> None:
     """The rows, one line each as far as the terminal is wide, and how many there are in all.
 
     Without `columns`: when, by whom, which type and what.
@@ -69,14 +73,25 @@ def _widths(names: Sequence[str], cells: Sequence[Sequence[str]], available: int
     return widths
 
 
+def _field(value: object) -> object:
+    """One field of CSV; an object as JSON text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if is_dataclass(value):
+        return msgspec.json.encode(value).decode()
+    return _plain(value)
+
+
 def _plain(value: object) -> object:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
-def _cell(row: Message, name: str) -> str:
+def _cell(row: Row, name: str) -> str:
     value = (row.chatroom_sender or row.from_username) if name == "sender" else getattr(row, name)
     if value is None:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return " ".join(str(value).split())
+    return " ".join(str(_field(value)).split())

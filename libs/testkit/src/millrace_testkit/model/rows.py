@@ -149,7 +149,7 @@ def contact(line: Line, payload: Row, data: Row, beside: Row) -> Event:
         values[name] = 0 if value is None else value
     row: Row = {"username": values["username"], "guid": text(values["guid"]), **_integers(values, ranges)}
     row |= {name: text(rest.pop(name, None)) for name in CONTACT_STRINGS}
-    if "nickName" not in rest and "nickname" in rest:
+    if rest.get("nickName") in (None, "") and "nickname" in rest:
         rest["nickName"] = rest.pop("nickname")
     for name in CONTACT_JSON:
         value = rest.pop(name, None)

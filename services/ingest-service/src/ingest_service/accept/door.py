@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,9 +10,11 @@ from typing import Any, Protocol
 import msgspec
 
 from ingest_service.accept.condition import Condition
-from ingest_service.accept.intake import Accepted, Intake
+from ingest_service.accept.guard import Guard
+from ingest_service.accept.intake import Accepted, Intake, Outcome
 from ingest_service.accept.request_ids import RequestIds
 from ingest_service.accept.request_log import Headers, RequestLog, RequestRecord
+from ingest_service.accept.signature import NotSigned
 from millrace_ports.errors import PortError
 from millrace_runtime.clock import Clock
 from millrace_runtime.errors import ErrorCode, ServiceError, error_body
@@ -110,16 +112,20 @@ class Door:
         metrics: Metrics,
         clock: Clock,
         tracer: Tracer | None = None,
+        guards: Mapping[str, Guard | None] | None = None,
     ) -> None:
+        """`guards`: what stands before the route of each source; the webhook's own is open unless it is one."""
         self._options = options
+        self._guards: dict[str, Guard | None] = {options.webhook_path: None, **(guards or {})}
         self._intake = intake
         self._condition = condition
         self._request_log = request_log
         self._clock = clock
         self._tracer = tracer
-        self._span_name = f"POST {options.webhook_path}"
         self._refused = metrics.counter("millrace_refused")
         self._failed = metrics.counter("millrace_failed")
+        self._unsigned = metrics.counter("millrace_unsigned")
+        self._replayed = metrics.counter("millrace_replayed")
         self._healthy = metrics.gauge("millrace_door_healthy")
         self._ids = RequestIds()
         self._started = clock.monotonic()
@@ -128,10 +134,10 @@ class Door:
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Answer one request."""
         path, method = scope.path, scope.method
-        if path == self._options.webhook_path:
+        if path in self._guards:
             if method == "POST":
                 if self._tracer is not None and (
-                    span := self._tracer.begin(self._span_name, scope.headers.get("traceparent"))
+                    span := self._tracer.begin(f"POST {path}", scope.headers.get("traceparent"))
                 ):
                     await self._receive_traced(span, scope, exchange)
                 else:
@@ -150,7 +156,7 @@ class Door:
         with span:
             status = await self._receive(scope, exchange)
             span.set("http.request.method", "POST")
-            span.set("http.route", self._options.webhook_path)
+            span.set("http.route", scope.path)
             if status is None:
                 span.end("sender_gone")
                 return
@@ -165,9 +171,24 @@ class Door:
         client_ip = scope.client.rpartition(":")[0].strip("[]") or None
         content_type = scope.headers.get("content-type")
         body, parse_error = b"", None
+        outcome: Outcome | None
         try:
             body = await self._body(scope, exchange)
-            outcome = await self._intake.take(body, request_id, client_ip, content_type)
+            if (guard := self._guards[scope.path]) is None:
+                outcome = await self._intake.take(body, request_id, client_ip, content_type)
+            else:
+                outcome = await self._guarded(guard, scope, body, request_id, client_ip, content_type)
+        except NotSigned as refusal:
+            status, parse_error = 401, f"signature: {refusal}"
+            self._unsigned.inc()
+            self._refuse(
+                exchange,
+                status,
+                ErrorCode.UNAUTHORIZED,
+                parse_error,
+                ("www-authenticate", "Signature"),
+                request_id=request_id,
+            )
         except _SenderGoneError:
             log.info("sender_gone", request_id=request_id, client_ip=client_ip)
             return None
@@ -196,7 +217,9 @@ class Door:
             status = 200
             self._stored += 1
             exchange.response_str(200, _JSON, f'{{"status":"ok","request_id":"{request_id}"}}')
-            if not isinstance(outcome, Accepted):
+            if outcome is None:
+                parse_error = "replayed: stored already"
+            elif not isinstance(outcome, Accepted):
                 parse_error = f"{outcome.reason}: {outcome.message}"
         self._request_log.add(
             RequestRecord(
@@ -214,6 +237,26 @@ class Door:
             )
         )
         return status
+
+    async def _guarded(
+        self,
+        guard: Guard,
+        scope: Scope,
+        body: bytes,
+        request_id: str,
+        client_ip: str | None,
+        content_type: str | None,
+    ) -> Outcome | None:
+        """As the intake; None for a request that is stored already. Raises NotSigned, and then nothing is stored."""
+        now_s = self._clock.now_ms() // 1000
+        signed = await guard.check(scope.headers.get, body, now_s)
+        if guard.stored(signed):
+            # True for the sender, who may not have had the first answer, and of no use to whoever recorded it.
+            self._replayed.inc()
+            return None
+        outcome = await self._intake.take(body, request_id, client_ip, content_type)
+        guard.remember(signed, now_s)
+        return outcome
 
     async def _body(self, scope: Scope, exchange: Exchange) -> bytes:
         limit = self._options.max_body_bytes

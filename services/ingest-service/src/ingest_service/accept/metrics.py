@@ -10,6 +10,12 @@ DOOR_METRICS: Final = MetricTable(
     Metric("millrace_refused", "counter", "requests", "Requests answered 503: not durable"),
     Metric("millrace_failed", "counter", "requests", "Requests answered 500: a fault of the door"),
     Metric(
+        "millrace_unsigned", "counter", "requests", "Requests answered 401: their signature does not hold"
+    ),
+    Metric(
+        "millrace_replayed", "counter", "requests", "Signed requests that came once more and were not stored"
+    ),
+    Metric(
         "millrace_fsync_seconds",
         "histogram",
         "seconds",

@@ -6,7 +6,7 @@ It helps to find things and is not the store: it is not synced, and no record ho
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,11 +63,14 @@ class RequestLog:
         max_bytes: int,
         backups: int,
         dropped: Callable[[], None] = lambda: None,
+        secret_headers: Collection[str] = (),
     ) -> None:
+        """`secret_headers`: names in lower case of more headers whose values are blotted out."""
         self._path = path
         self._max_bytes = max_bytes
         self._backups = backups
         self._dropped = dropped
+        self._secret_headers = frozenset(secret_headers)
         self._waiting: deque[RequestRecord] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -119,7 +122,7 @@ class RequestLog:
             self._wake.clear()  # before the look at `_stop`: cleared after it, a close in between would wake nobody
             stopping = self._stop.wait(_RETRY_S if self._error else _BATCH_S)
             while self._waiting and len(lines) < _MAX_WAITING:
-                lines.append(_line(self._waiting.popleft()))
+                lines.append(_line(self._waiting.popleft(), self._secret_headers))
             try:
                 self._write(lines)
                 self._error = None
@@ -204,7 +207,7 @@ class _Line(msgspec.Struct, gc=False):
     processing_time_ms: float
 
 
-def _line(record: RequestRecord) -> bytes:
+def _line(record: RequestRecord, secret: Collection[str]) -> bytes:
     line = _Line(
         "request",
         iso_ms(record.received_at_ms),
@@ -213,7 +216,7 @@ def _line(record: RequestRecord) -> bytes:
         record.method,
         record.path,
         record.status,
-        safe_headers(record.headers.items()),
+        safe_headers(record.headers.items(), secret),
         record.body_length,
         record.content_type,
         record.parse_error,
@@ -222,11 +225,11 @@ def _line(record: RequestRecord) -> bytes:
     return _encode(line) + b"\n"
 
 
-def safe_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name, repeated ones joined, values that may be secrets blotted out."""
+def safe_headers(headers: Iterable[tuple[str, str]], secret: Collection[str] = ()) -> dict[str, str]:
+    """Headers by lower-case name, repeated ones joined, values that may be secrets, or of `secret`, blotted out."""
     safe: dict[str, str] = {}
     for name, value in headers:
-        shown = "***" if _may_be_secret(name) else value
+        shown = "***" if name in secret or _may_be_secret(name) else value
         safe[name] = f"{safe[name]}, {shown}" if name in safe else shown
     return safe
 

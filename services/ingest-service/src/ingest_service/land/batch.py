@@ -22,6 +22,7 @@ from ingest_service.land.side import DeadLetter, Notification, SideRows, notific
 from ingest_service.land.unwrap import Unwrap, no_objects
 from ingest_service.land.values import compact, without_surrogates
 from millrace_ports.bus.port import Chunk, Partition
+from millrace_schemas.masking import mask_extra_fields
 
 # What a typed decode raises for a line that is not ordinary: malformed or of another shape, not UTF-8, too deep.
 _NOT_ORDINARY: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -86,9 +87,10 @@ class Batch:
 class _Builder:
     """Collects the rows of one batch; `ordinary` is the fast way, everything else the exact one."""
 
-    def __init__(self, ingested_at_s: int, unwrap: Unwrap) -> None:
+    def __init__(self, ingested_at_s: int, unwrap: Unwrap, mask: bool) -> None:
         self.ingested_at_s = ingested_at_s
         self.unwrap = unwrap
+        self.mask = mask
         self.counts = Counts()
         self.rows: list[messages.Row] = []
         self.taken: list[int] = []
@@ -203,11 +205,12 @@ class _Builder:
                 self.rows.append(row)
                 self.taken.append(index)
                 if extra is not None:
-                    self.extra[number] = extra
+                    self.extra[number] = mask_extra_fields(extra) if self.mask else extra
                 if kind.element:
                     self.elements[number] = kind.element
             case Contact():
-                self.contacts.append(contacts.contact_event(kind, place, self.ingested_at_s))
+                event = contacts.contact_event(kind, place, self.ingested_at_s)
+                self.contacts.append(contacts.masked(event) if self.mask else event)
                 self.counts.contacts += 1
             case Other():
                 self.other.append(notification(kind, place, value))
@@ -237,12 +240,16 @@ class _Builder:
         )
 
 
-def build(chunks: Sequence[Chunk], *, ingested_at_s: int, unwrap: Unwrap = no_objects) -> Batch:
+def build(
+    chunks: Sequence[Chunk], *, ingested_at_s: int, unwrap: Unwrap = no_objects, mask: bool = False
+) -> Batch:
     """The batch of these chunks; every record of them ends in a table or is counted (LAKE-61).
+
+    `mask` hides personal data of messages and contacts before it is stored (LAKE-56).
 
     Raises StorageUnavailableError (retryable) when `unwrap` cannot read a body that is kept elsewhere.
     """
-    builder = _Builder(ingested_at_s, unwrap)
+    builder = _Builder(ingested_at_s, unwrap, mask)
     for chunk in chunks:
         builder.chunk(chunk)
     return builder.batch()

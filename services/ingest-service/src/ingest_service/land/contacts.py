@@ -18,6 +18,7 @@ from ingest_service.land.values import (
     without_surrogates,
 )
 from millrace_schemas import datasets
+from millrace_schemas.masking import mask_custom_info, mask_mobile, masked_values
 
 SCHEMA_VERSION: Final = datasets.load("contacts").schema_version
 
@@ -67,7 +68,7 @@ def contact_event(contact: Contact, place: Place, ingested_at_s: int) -> Event:
         {"notify_type": contact.notify_type} | {name: data.pop(name, None) for name in _INTEGERS}
     )
     row |= {name: _stored(data.pop(name, None)) for name in _STRINGS}
-    if "nickName" not in data and "nickname" in data:
+    if data.get("nickName") in (None, "") and "nickname" in data:
         data["nickName"] = data.pop("nickname")
     raw: dict[str, Any] = {}
     for name in _JSON:
@@ -88,6 +89,15 @@ def contact_event(contact: Contact, place: Place, ingested_at_s: int) -> Event:
     }
     deletion = row["notify_type"] == CONTACT_DELETED
     return Event(username, place.order, row, deletion, without_surrogates(extra))
+
+
+def masked(event: Event) -> Event:
+    """The event without personal data in clear (LAKE-54 to LAKE-56)."""
+    row = event.row | {
+        "mobile": mask_mobile(event.row["mobile"]),
+        "customInfo": mask_custom_info(event.row["customInfo"]),
+    }
+    return dataclasses.replace(event, row=row, extra=masked_values(event.extra))
 
 
 def _username(data: dict[str, Any]) -> str:

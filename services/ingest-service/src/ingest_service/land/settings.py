@@ -29,6 +29,11 @@ class LakeWriterSettings(BusSettings, TracingSettings):
     index_snapshot_keys: int = Field(
         1_000_000, ge=1, description="new keys after which the key index is saved, at the least"
     )
+    mask_at_ingest: bool = Field(
+        False,
+        description="1 hides telephone numbers and customInfo.detail before they are stored, for ever; journals "
+        "and dead letters keep them",
+    )
     land_past_loss: str = Field(
         "",
         description="<topic id>/<partition>@<number>[,...]: go on after records that Kafka has lost, once they "

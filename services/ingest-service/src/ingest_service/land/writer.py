@@ -71,6 +71,7 @@ class LakeWriter:
         checkpoints: progress files, written behind a sync of the lake.
         max_rows, max_bytes, interval_s: a batch ends at the first of these.
         unwrap: opens records that are no payloads themselves.
+        mask: hides personal data before it is stored.
         past_loss: partition name -> number to go on after, where what was before is lost and given up.
         tracer: of this service, for the sampled records.
     """
@@ -89,6 +90,7 @@ class LakeWriter:
         max_bytes: int,
         interval_s: float,
         unwrap: Unwrap = no_objects,
+        mask: bool = False,
         past_loss: Mapping[str, int] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
@@ -96,7 +98,7 @@ class LakeWriter:
         self._lander = lander
         self._clock = clock
         self._max_rows, self._max_bytes, self._interval_s = max_rows, max_bytes, interval_s
-        self._unwrap = unwrap
+        self._unwrap, self._mask = unwrap, mask
         # The lander belongs to one thread; batches are built in another.
         self._landing = concurrent.futures.ThreadPoolExecutor(1, "land")
         self._building = concurrent.futures.ThreadPoolExecutor(1, "build")
@@ -209,7 +211,12 @@ class LakeWriter:
 
     async def _build(self, chunks: list[Chunk]) -> Batch:
         return await self._in(
-            self._building, build, chunks, ingested_at_s=self._clock.now_ms() // 1000, unwrap=self._unwrap
+            self._building,
+            build,
+            chunks,
+            ingested_at_s=self._clock.now_ms() // 1000,
+            unwrap=self._unwrap,
+            mask=self._mask,
         )
 
     async def _without(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from millrace.query.v1 import query_pb2
-from query_service.search.mask import mask_extra_fields
+from millrace_schemas.masking import mask_extra_fields
 
 _MASKED = "extra_fields"
 _ISO_UNITS = {"create_time": "s", "ingestion_time": "us"}

@@ -1,4 +1,4 @@
-"""Hiding personal data in extra_fields on the way out (LAKE-54, LAKE-55, LAKE-56).
+"""Hiding personal data (LAKE-54, LAKE-55, LAKE-56): on the way out, and on the way in where that is set.
 
 Pure and idempotent: masking masked text changes nothing. A text in which there is nothing to hide is
 returned as it was, byte for byte; otherwise every other value stays exact (integers of any size,
@@ -6,6 +6,7 @@ decimals with all their digits).
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -47,6 +48,16 @@ def mask_extra_fields(text: str) -> str:
     return text if masked == value else _ENCODER.encode(masked).decode()
 
 
+def mask_custom_info(text: str) -> str:
+    """The JSON text of a customInfo with its detail hidden; its detailVisible stays (LAKE-55)."""
+    return str(_custom_info(text))
+
+
+def masked_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Extra fields that are values yet, as `mask_extra_fields` does their text."""
+    return {key: _masked_member(key, member) for key, member in values.items()}
+
+
 def _masked(value: Any) -> Any:
     if isinstance(value, list):
         return [_masked(item) for item in value]
@@ -60,6 +71,8 @@ def _masked_member(key: str, value: Any) -> Any:
         return _mobile(value)
     if key == "customInfo":
         return _custom_info(value)
+    if key == "customInfo_raw":  # one that could not be read (LAKE-52)
+        return HIDDEN if value else value
     return _masked(value)
 
 

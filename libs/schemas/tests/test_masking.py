@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_service.search.mask import mask_extra_fields, mask_mobile
+from millrace_schemas.masking import mask_custom_info, mask_extra_fields, mask_mobile
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,17 @@ _json = st.recursive(
 def test_masking_twice_is_masking_once(value: Any) -> None:
     once = mask_extra_fields(json.dumps(value))
     assert mask_extra_fields(once) == once
+
+
+def test_a_custom_info_that_could_not_be_read_is_hidden_whole() -> None:
+    """LAKE-52 keeps it under `_raw`, where its detail would be in clear (LAKE-55)."""
+    masked = mask_extra_fields('{"customInfo_raw":"{\\"detail\\":\\"x","a":1}')
+    assert masked == '{"customInfo_raw":"***","a":1}'
+    assert mask_extra_fields(masked) == masked
+
+
+def test_the_column_customInfo_keeps_what_is_not_its_detail() -> None:  # noqa: N802 its name
+    clear = '{"detailVisible":1,"detail":"{\\"tel\\":\\"13905718264\\"}"}'
+    assert mask_custom_info(clear) == '{"detailVisible":1,"detail":"***"}'
+    for nothing in ("{}", '{"detailVisible":0,"detail":""}', '{"detail":null}'):
+        assert mask_custom_info(nothing) == nothing
