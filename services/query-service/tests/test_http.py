@@ -135,6 +135,7 @@ async def test_a_key_of_the_right_scope_is_needed(http: httpx.AsyncClient, lake:
         ("start=2026-03-15&end=2026-03-14", "start"),
         ("start=2026-03-14&end=2026-03-14&limit=0", "limit"),
         ("start=2026-03-14&end=2026-03-14&columns=a", "columns"),
+        ("start=2026-03-14&end=2026-03-14&columns=msg_id%22+FROM+x+--", "columns"),
         ("start=2026-03-14&end=2026-03-14&room=a", "room"),
         ("start=2026-03-14&end=2026-03-14&msg_type=%00", "msg_type"),
     ],
