@@ -18,6 +18,7 @@ from query_service.search.files import UNKNOWN_ROWS, Files, no_files
 # As the Delta library names what it writes; while it does so, with `#` and a number behind.
 _WRITTEN = re.compile(r"part-[0-9]+-[0-9a-f-]{36}-c[0-9]+(\.\w+)?\.parquet(#[0-9]+)?")
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_FEW_DAYS = 400
 _LOWEST, _HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
@@ -36,9 +37,10 @@ class Partition:
 
 def partitions(table: Path, first: date = date.min, last: date = date.max) -> Iterator[Partition]:
     """The directories `year=YYYY/month=MM/day=DD` of these days, in order of time; other names are none."""
-    for year in _children(table, "year=", first.year, last.year):
-        for month in _children(table / f"year={year}", "month=", 1, 12):
-            for day in _children(table / f"year={year}" / f"month={month}", "day=", 1, 31):
+    # Texts, not paths: a question about years looks at each of its days.
+    for year in _children(f"{table}", "year=", first.year, last.year):
+        for month in _children(f"{table}/year={year}", "month=", 1, 12):
+            for day in _children(f"{table}/year={year}/month={month}", "day=", 1, 31):
                 try:
                     moment = date(int(year), int(month), int(day))
                 except ValueError:
@@ -53,7 +55,7 @@ def listed(table: Path) -> Files:
     paths: list[str] = []
     days: list[int] = []
     for partition in partitions(table):
-        names = sorted(entry.name for entry in _entries(table / partition.name))
+        names = sorted(entry.name for entry in _entries(f"{table}/{partition.name}"))
         found = [name for name in names if may_be_data(name) and name.endswith(".parquet")]
         paths += [f"{partition.name}/{name}" for name in found]
         days += [partition.day] * len(found)
@@ -63,7 +65,7 @@ def listed(table: Path) -> Files:
     return Files(
         paths=tuple(paths),
         day=np.asarray(days, dtype=np.int64),
-        size=np.asarray([_size(table / path) for path in paths], dtype=np.int64),
+        size=np.asarray([_size(f"{table}/{path}") for path in paths], dtype=np.int64),
         rows=np.full(count, UNKNOWN_ROWS, dtype=np.int64),
         lo_us=np.full(count, _LOWEST, dtype=np.int64),
         hi_us=np.full(count, _HIGHEST, dtype=np.int64),
@@ -80,18 +82,18 @@ class Strangers:
     """
 
     def __init__(self) -> None:
-        self._found: dict[Path, tuple[int, tuple[str, ...]]] = {}
+        self._found: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
     def of_days(self, table: Path, first: date, last: date, prefix: str = "") -> Iterator[tuple[str, str]]:
         """Name (relative to the table, after `prefix`) and what is wrong with it."""
-        for partition in partitions(table, first, last):
-            for name, fault in self._of(table / partition.name):
+        for partition in _days(table, first, last):
+            for name, fault in self._of(f"{table}/{partition.name}"):
                 yield f"{prefix}{partition.name}/{name}", fault
 
-    def _of(self, directory: Path) -> Iterator[tuple[str, str]]:
+    def _of(self, directory: str) -> Iterator[tuple[str, str]]:
         try:
-            changed = directory.stat().st_mtime_ns
+            changed = os.stat(directory).st_mtime_ns  # noqa: PTH116 as above
         except OSError:
             return
         known = self._found.get(directory)
@@ -103,7 +105,18 @@ class Strangers:
             with self._lock:
                 self._found[directory] = known
         for name in known[1]:
-            yield name, "is empty" if _size(directory / name) == 0 else "is not a file of the lake"
+            yield name, "is empty" if _size(f"{directory}/{name}") == 0 else "is not a file of the lake"
+
+
+def _days(table: Path, first: date, last: date) -> Iterator[Partition]:
+    """The partitions of these days; of a year or so by their names alone, whether they are there or not."""
+    if (last - first).days > _FEW_DAYS:
+        yield from partitions(table, first, last)
+        return
+    for ordinal in range(first.toordinal(), last.toordinal() + 1):
+        day = date.fromordinal(ordinal)
+        name = f"year={day.year:04d}/month={day.month:02d}/day={day.day:02d}"
+        yield Partition(name, ordinal - _EPOCH_ORDINAL)
 
 
 def _is_strange(entry: "os.DirEntry[str]") -> bool:
@@ -115,7 +128,7 @@ def _is_strange(entry: "os.DirEntry[str]") -> bool:
     return not entry.name.rpartition("#")[2].isdigit() and entry.stat().st_size == 0
 
 
-def _children(directory: Path, prefix: str, first: int, last: int) -> list[str]:
+def _children(directory: str, prefix: str, first: int, last: int) -> list[str]:
     """The texts after `prefix` of the subdirectories whose number lies within, in order."""
     found = []
     for entry in _entries(directory):
@@ -125,7 +138,7 @@ def _children(directory: Path, prefix: str, first: int, last: int) -> list[str]:
     return sorted(found, key=int)
 
 
-def _entries(directory: Path) -> "list[os.DirEntry[str]]":
+def _entries(directory: str) -> "list[os.DirEntry[str]]":
     try:
         with os.scandir(directory) as entries:
             return list(entries)
@@ -133,8 +146,8 @@ def _entries(directory: Path) -> "list[os.DirEntry[str]]":
         return []
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 as above
     except OSError:
         return 0

@@ -71,12 +71,13 @@ def query(
         "sender": sender,
         "msg_type": [part.strip() for text in msg_type for part in text.split(",")] if msg_type else None,
     }
+    for_people = output is None and not as_json
     with outcome(), _lake(parquet_root, archive_root) as lake:
         found = lake.query(
             start,
             end,
-            columns=_listed(columns, for_people=output is None and not as_json),
-            limit=limit,
+            columns=_listed(columns, for_people=for_people),
+            limit=_shown(limit) if for_people else limit,
             offset=offset,
             unmask=unmask,
             **{name: given for name, given in filters.items() if given},
@@ -114,9 +115,17 @@ def query_by_id(
             print_rows(found.schema.names, _rows(found))
 
 
+def _shown(limit: int | None) -> int:
+    """Of the rows asked for, those that are printed; a limit that makes no sense stays so."""
+    return SHOWN_ROWS if limit is None else min(limit, SHOWN_ROWS)
+
+
 def _lake(parquet_root: Path | None, archive_root: Path | None) -> "AbstractContextManager[Lake]":
     from contextlib import contextmanager
 
+    from standalone.memory import prefer_one_allocator
+
+    prefer_one_allocator()
     from ingest_service.errors import BadArgumentError, NotFoundError, StorageIoError
     from query_service.search import local
 
@@ -198,18 +207,13 @@ def _print_all(found: "Found") -> None:
 
 
 def _print_some(found: "Found", offset: int, limit: int | None) -> None:
-    answered = max(0, found.total - offset) if limit is None else min(limit, max(0, found.total - offset))
-    from query_service.search.shape import json_rows
-
     typer.echo(_counted(found.total))
-    shown: list[dict[str, Any]] = []
-    for batch in found.batches():
-        shown += json_rows([batch.slice(0, SHOWN_ROWS - len(shown))])
-        if len(shown) >= SHOWN_ROWS:
-            break
+    shown = _rows(found)
     print_rows(found.schema.names, shown)
-    if answered > len(shown):
-        typer.echo(f"{answered - len(shown):,} more rows; -o FILE.csv writes all, --json prints them")
+    after = max(0, found.total - offset)
+    more = (after if limit is None else min(limit, after)) - len(shown)
+    if more > 0:
+        typer.echo(f"{more:,} more rows; -o FILE.csv writes all, --json prints them")
 
 
 def _rows(found: "Found") -> list[dict[str, Any]]:
