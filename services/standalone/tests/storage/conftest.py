@@ -1,11 +1,13 @@
 """Commands as a user types them, on a lake that landing or a test has written."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from ingest_service.lake.tables import Lake
@@ -23,6 +25,16 @@ Command = Callable[..., Result]
 @pytest.fixture
 def lake(tmp_path: Path) -> MessagesLake:
     return MessagesLake(tmp_path / "parquet")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command sends the logs of its process to the stderr of its test."""
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture

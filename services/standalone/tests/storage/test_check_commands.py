@@ -117,6 +117,12 @@ def test_schema_list_and_show(storage: Command, tmp_path: Path) -> None:
     broken = storage("schema", "list")
     assert broken.exit_code == 65
     assert "schema_registry.json" in broken.stderr
+    assert broken.stdout == ""
+    # LAKE-92: operation, source file, error text and type.
+    logged = json.loads(broken.stderr.splitlines()[0])
+    assert (logged["operation"], logged["error_type"]) == ("read_schema_registry", "bad_json")
+    assert logged["source_file"] == str(tmp_path / "metadata" / "schema_registry.json")
+    assert "JSON is malformed" in logged["error"]
 
 
 def test_schema_check(lake: MessagesLake, storage: Command, tmp_path: Path) -> None:
@@ -141,3 +147,32 @@ def test_schema_check(lake: MessagesLake, storage: Command, tmp_path: Path) -> N
     assert [each["file_count"] for each in found["schema_versions"]] == [1, 1]
     assert storage("schema", "check", "--dataset", "nope").exit_code == 2
     assert storage("schema", "check", "--parquet-root", tmp_path / "no").exit_code == 66
+
+
+def test_errors_are_counted_by_type(land: Callable[..., None], lake: MessagesLake, storage: Command) -> None:
+    """LAKE-91: they never stop a run, and can be asked for."""
+    message_of = {"from_username": "a", "to_username": "b", "is_chatroom_msg": 0, "create_time": 1773450729}
+    lines = [
+        {"guid": "g", "notify_type": 1010, "data": {**message_of, "msg_id": "1"}},
+        {"guid": "g", "notify_type": 1010, "data": {**message_of, "msg_id": "2", "from_username": ""}},
+        {"guid": "", "notify_type": 1010, "data": {**message_of, "msg_id": "3"}},
+        {
+            "guid": "g",
+            "notify_type": 1010,
+            "data": {**message_of, "msg_id": "4", "create_time": 1773450729000},
+        },
+        {"guid": "g", "notify_type": 1010, "data": {**message_of, "msg_id": "5", "msg_type": "x"}},
+    ]
+    land(*lines)
+    assert storage("query", "-s", "2026-03-14", "-e", "2026-03-14").stdout.splitlines()[0] == "1 row"
+    found = json.loads(storage("errors", "--json").stdout)
+    assert sum(found["by_type"].values()) == 4
+    assert {"error_type": "schema_error", "reason": "missing_required_field", "count": 2} in found["counts"]
+    assert {"error_type": "validation_error", "reason": "out_of_range", "count": 1} in found["counts"]
+    assert storage("errors").stdout.splitlines()[0] == "4 dead letters"
+    assert storage("errors", "--parquet-root", lake.root / "no").exit_code == 66
+
+
+def test_errors_of_a_lake_without_any(lake: MessagesLake, storage: Command) -> None:
+    lake.append(message(1))
+    assert storage("errors").stdout == "0 dead letters\n"

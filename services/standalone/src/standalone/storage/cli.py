@@ -3,6 +3,7 @@
 import typer
 
 from standalone.storage.duplicates import detect_duplicates
+from standalone.storage.errors import errors
 from standalone.storage.query import query, query_by_id
 from standalone.storage.schema import schema
 from standalone.storage.validate import validate
@@ -15,4 +16,5 @@ storage.command()(query)
 storage.command()(query_by_id)
 storage.command()(validate)
 storage.command()(detect_duplicates)
+storage.command()(errors)
 storage.add_typer(schema, name="schema")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from standalone.storage.counting import bar
+from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
-from standalone.storage.progress import bar
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def detect_duplicates(
     from ingest_service.check.duplicates import detect_duplicates as detect
 
     with outcome():
+        log_to_stderr()
         where = roots(parquet_root=parquet_root, archive_root=archive_root)
         with bar("files") as tell:
             report = detect(where.parquet, where.archive, watch=tell)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import outcome, print_json
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
 from standalone.storage.rows import print_rows
@@ -126,21 +127,23 @@ def _lake(parquet_root: Path | None, archive_root: Path | None) -> "AbstractCont
     from standalone.memory import prefer_one_allocator
 
     prefer_one_allocator()
-    from ingest_service.errors import BadArgumentError, NotFoundError, StorageIoError
+    log_to_stderr()
+    from ingest_service.errors import BadArgumentError, NotFoundError, StorageIoError, storage_errors
     from query_service.search import local
 
     @contextmanager
     def opened() -> "Iterator[Lake]":
         where = roots(parquet_root=parquet_root, archive_root=archive_root)
-        try:
-            with local.Lake(where.parquet, where.archive) as lake:
-                yield lake
-        except local.BadQueryError as error:
-            raise BadArgumentError(str(error)) from None
-        except local.LakeNotFoundError as error:
-            raise NotFoundError(str(error), source=where.parquet) from None
-        except local.LakeUnreadableError as error:
-            raise StorageIoError(str(error), source=where.parquet) from None
+        with storage_errors("query", where.parquet):
+            try:
+                with local.Lake(where.parquet, where.archive) as lake:
+                    yield lake
+            except local.BadQueryError as error:
+                raise BadArgumentError(str(error)) from None
+            except local.LakeNotFoundError as error:
+                raise NotFoundError(str(error)) from None
+            except local.LakeUnreadableError as error:
+                raise StorageIoError(str(error)) from None
 
     return opened()
 
