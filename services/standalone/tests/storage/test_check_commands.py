@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import DeltaTable, Field, write_deltalake
+from deltalake.schema import PrimitiveType
 from typer.testing import Result
 
 from ingest_service.registry.registry import SchemaRegistry, built_in
-from millrace_testkit.messages_lake import DAY, MessagesLake, message
+from millrace_testkit.messages_lake import DAY, STORED, MessagesLake, message
 
 Command = Callable[..., Result]
 
@@ -176,3 +178,24 @@ def test_errors_are_counted_by_type(land: Callable[..., None], lake: MessagesLak
 def test_errors_of_a_lake_without_any(lake: MessagesLake, storage: Command) -> None:
     lake.append(message(1))
     assert storage("errors").stdout == "0 dead letters\n"
+
+
+def test_schema_check_rewrites_partitions_of_two_versions(lake: MessagesLake, storage: Command) -> None:
+    """LAKE-84: every partition has a single schema, and queries answer as before."""
+    lake.append(message(1, extra_fields='{"reaction":"old"}'))
+    later = STORED.append(pa.field("reaction", pa.string()))
+    DeltaTable(str(lake.table)).alter.add_columns([Field("reaction", PrimitiveType("string"))])
+    rows = pa.Table.from_pylist([message(2, reaction="new")], schema=later)
+    write_deltalake(str(lake.table), rows, mode="append")
+    asked = ("query", "-s", "2026-03-14", "-e", "2026-03-14", "--columns", "msg_id,reaction", "--json")
+    before = json.loads(storage(*asked).stdout)["items"]
+    assert [row["reaction"] for row in before] == ["old", "new"]
+    assert storage("validate", "--all").exit_code == 3
+
+    result = storage("schema", "check", "--rewrite")
+
+    assert "rewritten: 2026-03-14" in result.stdout
+    assert "1 schema version in the files" in result.stdout
+    assert storage("validate", "--all").exit_code == 0
+    assert json.loads(storage(*asked).stdout)["items"] == before
+    assert json.loads(storage("schema", "check", "--rewrite", "--json").stdout)["rewritten_partitions"] == []
