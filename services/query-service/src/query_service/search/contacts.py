@@ -7,8 +7,8 @@ import duckdb
 from query_service.search import sql
 from query_service.search.columns import CONTACTS_INTERNAL, STORED_CONTACTS
 from query_service.search.contact_request import ContactSearch
-from query_service.search.files import days_of
 from query_service.search.handle import LakeHandle
+from query_service.search.listed import of_files
 from query_service.search.read import Answer, Reader, View, begun
 from query_service.search.shape import shaped
 
@@ -42,7 +42,7 @@ class ContactSearcher:
             )
             return Answer(total, schema, begun(batches), view.warnings, len(view.files))
 
-        return self._reader.answered(lambda files: files, answer, days_of)
+        return self._reader.answered(lambda files: files, answer, lambda _, files: of_files(files))
 
 
 def _count(source: sql.Source, search: ContactSearch) -> sql.Query:

@@ -167,15 +167,6 @@ def of_ids(files: Files, msg_ids: Sequence[str]) -> Files:
     return files.take([i for i in range(len(files)) if may_hold(files.id_lo[i], files.id_hi[i])])
 
 
-def days_of(files: Files) -> tuple[date, date] | None:
-    """The first and the last day of these files; None without one."""
-    known = files.day[files.day > _LOWEST]
-    if not len(known):
-        return None
-    first, last = int(known.min()), int(known.max())
-    return date.fromordinal(first + _EPOCH_ORDINAL), date.fromordinal(last + _EPOCH_ORDINAL)
-
-
 def lie_within(files: Files, start: date, end: date) -> bool:
     """Whether the log tells that every row of these files is of these days."""
     from_us, until_us = bounds_us(start, end)

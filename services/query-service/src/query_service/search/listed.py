@@ -6,7 +6,7 @@ Names that begin with `.` or `_`, or end in `.tmp` or `.lock`, are never data (L
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -50,6 +50,27 @@ def partitions(table: Path, first: date = date.min, last: date = date.max) -> It
                     yield Partition(name, moment.toordinal() - _EPOCH_ORDINAL)
 
 
+def between(table: Path, first: date, last: date) -> Iterator[Partition]:
+    """The partitions of these days; of a year or so by their names alone, whether they are there or not."""
+    if (last - first).days > _FEW_DAYS:
+        yield from partitions(table, first, last)
+        return
+    for ordinal in range(first.toordinal(), last.toordinal() + 1):
+        yield _named(ordinal - _EPOCH_ORDINAL)
+
+
+def of_files(files: Files) -> Iterator[Partition]:
+    """The partitions that these files lie in."""
+    for day in np.unique(files.day):
+        if day > _LOWEST:  # else its directories name no day
+            yield _named(int(day))
+
+
+def _named(day: int) -> Partition:
+    moment = date.fromordinal(day + _EPOCH_ORDINAL)
+    return Partition(f"year={moment.year:04d}/month={moment.month:02d}/day={moment.day:02d}", day)
+
+
 def listed(table: Path) -> Files:
     """Every Parquet file of a tree that has no log; nothing is known of its content."""
     paths: list[str] = []
@@ -85,9 +106,9 @@ class Strangers:
         self._found: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
-    def of_days(self, table: Path, first: date, last: date, prefix: str = "") -> Iterator[tuple[str, str]]:
-        """Name (relative to the table, after `prefix`) and what is wrong with it."""
-        for partition in _days(table, first, last):
+    def among(self, table: Path, where: Iterable[Partition], prefix: str = "") -> Iterator[tuple[str, str]]:
+        """Name (relative to the table, after `prefix`) and what is wrong with it, of those in these partitions."""
+        for partition in where:
             for name, fault in self._of(f"{table}/{partition.name}"):
                 yield f"{prefix}{partition.name}/{name}", fault
 
@@ -106,17 +127,6 @@ class Strangers:
                 self._found[directory] = known
         for name in known[1]:
             yield name, "is empty" if _size(f"{directory}/{name}") == 0 else "is not a file of the lake"
-
-
-def _days(table: Path, first: date, last: date) -> Iterator[Partition]:
-    """The partitions of these days; of a year or so by their names alone, whether they are there or not."""
-    if (last - first).days > _FEW_DAYS:
-        yield from partitions(table, first, last)
-        return
-    for ordinal in range(first.toordinal(), last.toordinal() + 1):
-        day = date.fromordinal(ordinal)
-        name = f"year={day.year:04d}/month={day.month:02d}/day={day.day:02d}"
-        yield Partition(name, ordinal - _EPOCH_ORDINAL)
 
 
 def _is_strange(entry: "os.DirEntry[str]") -> bool:

@@ -3,9 +3,8 @@
 Everything here blocks; `query_service.ask` runs it in threads.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from query_service.search.files import Files
 from query_service.search.handle import LakeHandle, Snapshot
 from query_service.search.intact import FileCheck
 from query_service.search.layout import Layout, Types, layout, same_columns
-from query_service.search.listed import Strangers
+from query_service.search.listed import Partition, Strangers
 from query_service.search.request import MAX_PAGE_ROWS, refusal
 from query_service.search.tables import ARCHIVE
 
@@ -73,8 +72,8 @@ class View:
 
 
 Prune = Callable[[Files], Files]
-Days = Callable[[Files], tuple[date, date] | None]
-"""Of which days the directories are looked at for files that are not the lake's, given the pruned files."""
+Where = Callable[[Path, Files], Iterable[Partition]]
+"""In which partitions of a table a question looks for files that are not the lake's, given its pruned files."""
 
 
 def connect(*, threads: int, memory_limit: str, temp_directory: Path) -> duckdb.DuckDBPyConnection:
@@ -115,10 +114,10 @@ class Reader:
         self._check = FileCheck(handle.tables)
         self._strangers = Strangers()
 
-    def answered(self, prune: Prune, answer: Callable[[View], T], days: Days) -> T:
+    def answered(self, prune: Prune, answer: Callable[[View], T], where: Where) -> T:
         """What `answer` makes of the files that `prune` leaves; asked again when a file turns out gone or broken."""
         for _ in range(_ATTEMPTS):
-            view = self._view(prune, days)
+            view = self._view(prune, where)
             try:
                 return answer(view)
             except duckdb.OutOfMemoryException as error:
@@ -159,7 +158,7 @@ class Reader:
     def _paths(self, files: Files) -> list[str]:
         return [str(self._handle.tables.locate(path)) for path in files.paths]
 
-    def _view(self, prune: Prune, days: Days) -> View:
+    def _view(self, prune: Prune, where: Where) -> View:
         """The files to read now. One that is gone was compacted and vacuumed meanwhile: the next
         version of the table names its successor. One that stays gone is reported like a broken one."""
         snapshot = self._handle.snapshot()
@@ -170,17 +169,15 @@ class Reader:
                 break
             snapshot = self._handle.refresh()
         gone = tuple(f"{path} is missing; its rows are left out" for path in checked.missing)
-        strange = self._strange(days(pruned), snapshot.files)
+        strange = self._strange(where, pruned, snapshot.files)
         return self._laid_out(snapshot, checked.whole, snapshot.warnings + checked.warnings + gone + strange)
 
-    def _strange(self, days: tuple[date, date] | None, live: Files) -> tuple[str, ...]:
-        """What to say about files of these days that no table knows; they may be rows that somebody misses."""
-        if days is None:
-            return ()
+    def _strange(self, where: Where, pruned: Files, live: Files) -> tuple[str, ...]:
+        """What to say about files there that no table knows; they may be rows that somebody misses."""
         tables = self._handle.tables
-        found = list(self._strangers.of_days(tables.hot, *days))
+        found = list(self._strangers.among(tables.hot, where(tables.hot, pruned)))
         if tables.archive is not None:
-            found += self._strangers.of_days(tables.archive, *days, prefix=ARCHIVE)
+            found += self._strangers.among(tables.archive, where(tables.archive, pruned), prefix=ARCHIVE)
         if not found:
             return ()
         known = frozenset(live.paths)

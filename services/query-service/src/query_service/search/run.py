@@ -12,7 +12,6 @@ from query_service.search.columns import SCHEMA
 from query_service.search.files import (
     Ints,
     Part,
-    days_of,
     known_counts,
     lie_within,
     of_days,
@@ -20,6 +19,7 @@ from query_service.search.files import (
     ordered_parts,
 )
 from query_service.search.handle import LakeHandle
+from query_service.search.listed import between, of_files
 from query_service.search.read import Answer, Reader, View, begun, connect
 from query_service.search.request import Filter, Lookup, Search
 from query_service.search.shape import shaped
@@ -84,11 +84,15 @@ class Searcher:
             batches = [shaped(batch, schema, unmask=lookup.unmask) for batch in rows.to_batches()]
             return Answer(rows.num_rows, schema, iter(batches), view.warnings, len(view.files))
 
-        return self._reader.answered(lambda files: of_ids(files, lookup.msg_ids), answer, days_of)
+        return self._reader.answered(
+            lambda files: of_ids(files, lookup.msg_ids), answer, lambda _, files: of_files(files)
+        )
 
     def _answered(self, condition: Filter, answer: Callable[[View], Answer]) -> Answer:
         days = (condition.start, condition.end)
-        return self._reader.answered(lambda files: of_days(files, *days), answer, lambda _: days)
+        return self._reader.answered(
+            lambda files: of_days(files, *days), answer, lambda table, _: between(table, *days)
+        )
 
     def _counts(self, view: View, condition: Filter) -> tuple[Ints, set[int]]:
         """Matching rows of each file, and which files were opened to learn it."""
