@@ -87,10 +87,27 @@ def test_csv(lake: MessagesLake, storage: Command, tmp_path: Path) -> None:
     assert storage("query", *TODAY, "-o", tmp_path / "no" / "dir.csv").exit_code == 66
 
 
+def test_a_csv_goes_where_it_is_asked_to(lake: MessagesLake, storage: Command, tmp_path: Path) -> None:
+    lake.append(message(1))
+    target, link = tmp_path / "kept.csv", tmp_path / "link.csv"
+    target.write_text("before")
+    link.symlink_to(target)
+    # What goes wrong leaves what was there.
+    assert storage("query", *TODAY, "--columns", "nope", "-o", link).exit_code == 2
+    assert target.read_text() == "before"
+    assert storage("query", *TODAY, "--columns", "msg_id", "-o", link).exit_code == 0
+    assert link.is_symlink()
+    assert target.read_text() == f'"msg_id"\n"{lake.rows[0]["msg_id"]}"\n'
+    assert storage("query", *TODAY, "-o", "/dev/null").exit_code == 0
+    assert Path("/dev/null").is_char_device()
+    assert storage("query", *TODAY, "-o", tmp_path).exit_code == 74
+
+
 def test_json_has_every_row_and_column(lake: MessagesLake, storage: Command) -> None:
     lake.append(*(message(n) for n in range(12)))
     found = json.loads(storage("query", *TODAY, "--json").stdout)
     assert (found["total"], len(found["items"]), found["warnings"]) == (12, 12, [])
+    assert found["files_opened"] == 1
     assert len(found["items"][0]) == 23
 
 

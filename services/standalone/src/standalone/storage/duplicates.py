@@ -1,6 +1,7 @@
 """`millrace storage detect-duplicates`: msg_ids that stand in more than one row."""
 
 import csv
+import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from standalone.storage.counting import bar
 from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
+from standalone.storage.output import written
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
 
 if TYPE_CHECKING:
@@ -74,9 +76,7 @@ def _print(report: "DuplicateReport", details: bool, output: Path | None) -> Non
 
 
 def _write_csv(rows: "Sequence[Duplicate]", output: Path) -> None:
-    from ingest_service.errors import storage_errors
-
-    with storage_errors("write_csv", output), output.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\r\n")
+    with written(output) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow(("msg_id", "count"))
         writer.writerows((row.msg_id, row.count) for row in rows)

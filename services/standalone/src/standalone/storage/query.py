@@ -9,6 +9,7 @@ import typer
 
 from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import outcome, print_json
+from standalone.storage.output import written
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
 from standalone.storage.rows import print_rows
 
@@ -168,8 +169,7 @@ def _report_written(found: "Found", output: Path, as_json: bool) -> None:
 
 
 def _write_csv(found: "Found", output: Path) -> int:
-    """The rows as CSV, the file whole or not there (LAKE-66); how many."""
-    from ingest_service.errors import storage_errors
+    """The rows as CSV; how many."""
     from query_service.search.shape import csv_chunks
 
     rows = 0
@@ -180,15 +180,9 @@ def _write_csv(found: "Found", output: Path) -> int:
             rows += batch.num_rows
             yield batch
 
-    beside = output.with_name(f".{output.name}.tmp")
-    with storage_errors("write_csv", output):
-        try:
-            with beside.open("wb") as file:
-                for chunk in csv_chunks(found.schema, counted()):
-                    file.write(chunk)
-            beside.replace(output)
-        finally:
-            beside.unlink(missing_ok=True)
+    with written(output) as file:
+        for chunk in csv_chunks(found.schema, counted()):
+            file.write(chunk)
     return rows
 
 
@@ -200,7 +194,8 @@ def _print_all(found: "Found") -> None:
 
     encode = msgspec.json.Encoder().encode
     out = sys.stdout
-    out.write(f'{{"total":{found.total},"warnings":{encode(found.warnings).decode()},"items":[')
+    head = {"total": found.total, "files_opened": found.files_opened, "warnings": found.warnings}
+    out.write(f'{encode(head).decode()[:-1]},"items":[')
     separator = ""
     for batch in found.batches():
         for row in json_rows([batch]):

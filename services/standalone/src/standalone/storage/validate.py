@@ -51,7 +51,7 @@ def _one(path: Path) -> "Reports":
 
     if not path.exists():
         existing_directory(path, "PATH")
-    yield path, validate_partition(path.absolute())
+    yield path, validate_partition(path.resolve())
 
 
 def _all(parquet_root: Path | None) -> "Reports":
