@@ -135,6 +135,7 @@ async def test_a_key_of_the_right_scope_is_needed(http: httpx.AsyncClient, lake:
         ("start=2026-03-15&end=2026-03-14", "start"),
         ("start=2026-03-14&end=2026-03-14&limit=0", "limit"),
         ("start=2026-03-14&end=2026-03-14&columns=a", "columns"),
+        ("start=2026-03-14&end=2026-03-14&columns=msg_id%22+FROM+x+--", "columns"),
         ("start=2026-03-14&end=2026-03-14&room=a", "room"),
         ("start=2026-03-14&end=2026-03-14&msg_type=%00", "msg_type"),
     ],
@@ -201,3 +202,18 @@ async def test_openapi_names_every_parameter(http: httpx.AsyncClient) -> None:
     described = (await http.get("/api-docs/openapi.json")).json()["paths"]["/api/v1/messages"]["get"]
     names = {parameter["name"] for parameter in described["parameters"]}
     assert {"start", "end", "sender", "msg_type", "columns", "limit", "offset", "unmask"} <= names
+
+
+async def test_the_archive_beside_the_lake_is_answered_too(
+    http: httpx.AsyncClient, lake: MessagesLake
+) -> None:
+    """LAKE-101, and LAKE-90 for what lies in its directories."""
+    archive = MessagesLake(lake.root.parent / "archive", after_commit=lake.after_commit)
+    lake.append(message(1))
+    archive.append(message(2, DAY + timedelta(seconds=1)))
+    (archive.files()[0].parent / "zero.parquet").write_bytes(b"")
+    answer = (await http.get("/api/v1/messages", params={**TODAY, "columns": "msg_id"})).json()
+    assert [row["msg_id"] for row in answer["items"]] == [lake.rows[0]["msg_id"], archive.rows[0]["msg_id"]]
+    assert answer["warnings"] == ["archive/year=2026/month=03/day=14/zero.parquet is empty; it is not read"]
+    one = await http.get(f"/api/v1/messages/{archive.rows[0]['msg_id']}?columns=msg_id")
+    assert one.json() == {"msg_id": archive.rows[0]["msg_id"]}

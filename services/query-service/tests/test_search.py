@@ -17,7 +17,7 @@ from millrace_testkit.messages_lake import DAY, STORED, MessagesLake, Row, messa
 from query_service.search.columns import COLUMNS, NUMBER_FILTERS, SCHEMA
 from query_service.search.handle import LakeHandle
 from query_service.search.request import Filter, Lookup, Search
-from query_service.search.run import Searcher
+from query_service.search.run import Searcher, connect
 from query_service.search.shape import json_rows
 
 TODAY = Filter(DAY.date(), DAY.date())
@@ -345,3 +345,32 @@ def test_a_table_without_rows_is_no_rows_with_all_columns(lake: MessagesLake, se
     assert searcher.search(Search(TODAY)).schema.names == list(COLUMNS)
     assert (searcher.count(TODAY).total, all_of(searcher)) == (0, [])
     assert json_rows(searcher.lookup(Lookup(("1",))).batches) == []
+
+
+def test_a_day_that_is_archived_while_the_logs_are_asked(
+    lake: MessagesLake, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both commits of the move come between the look at the lake and that at the archive: no row is lost or twice."""
+    rows = [message(n) for n in range(5)]
+    lake.append(*rows)
+    archive = MessagesLake(tmp_path / "archive")
+    handle = LakeHandle(lake.table, clock, archive=archive.table)
+    assert handle._archive is not None
+    asked = handle._archive.ask
+    moves = iter([True])
+
+    def moved_then_asked() -> Any:
+        if next(moves, False):
+            archive.append(*rows)
+            DeltaTable(str(lake.table)).delete()
+        return asked()
+
+    monkeypatch.setattr(handle._archive, "ask", moved_then_asked)
+    with connect(threads=2, memory_limit="256MB", temp_directory=tmp_path / "scratch") as connection:
+        searcher = Searcher(handle, connection)
+        assert all_of(searcher) == [shown(row) for row in rows]
+        assert handle.snapshot().files.in_both
+        clock.advance(1.0)
+        assert all_of(searcher) == [shown(row) for row in rows]
+        assert not handle.snapshot().files.in_both
+        assert searcher.count(TODAY).total == 5

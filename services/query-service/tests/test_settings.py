@@ -21,7 +21,11 @@ from query_service.settings import QuerySettings, ServerSettings
     ],
 )
 def test_the_lake_is_a_path_or_its_url(url: str, path: str) -> None:
-    assert QuerySettings.load(lake=url).messages_table == Path(path)
+    settings = QuerySettings.load(lake=url)
+    assert settings.table_of("messages") == Path(path)
+    assert settings.archive_of("contacts") == Path(path).parents[1] / "archive" / "contacts"
+    elsewhere = QuerySettings.load(lake=url, archive="file:///old")
+    assert elsewhere.archive_of("messages") == Path("/old/messages")
 
 
 @pytest.mark.parametrize("url", ["parquet", "s3://bucket/parquet", "file://data/parquet", "file:data"])

@@ -15,7 +15,8 @@ def test_every_part_works_below_the_data_directory(tmp_path: Path) -> None:
     root = tmp_path / "with space"
     settings = StandaloneSettings.load(DataDirectory(root))
     assert settings.webhook.data == settings.lake_writer.data == settings.maintenance.data == root
-    assert settings.query.messages_table == root / "parquet/messages"
+    assert settings.query.table_of("messages") == root / "parquet/messages"
+    assert settings.query.archive_of("messages") == root / "archive/messages"
     assert settings.auth.credentials_file == root / "credentials.json"
     assert settings.id.id_database_url.file.parent == root / "metadata"
 

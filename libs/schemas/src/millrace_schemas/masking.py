@@ -6,13 +6,14 @@ decimals with all their digits).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 HIDDEN = "***"
+_CONTAINER = ("{", "[")
 
 _PHONE = re.compile(r"(\+[0-9]{1,3}[ -]?)?([0-9]{3})[0-9]{4}([0-9]{4})")
 _MASKED_PHONE = re.compile(r"(\+[0-9]{1,3}[ -]?)?[0-9]{3}\*{4}[0-9]{4}")
@@ -40,9 +41,25 @@ def mask_extra_fields(text: str) -> str:
     """
     if "mobile" not in text and "customInfo" not in text and "\\u" not in text:
         return text  # no such key, not even written with escapes
+    return _masked_json(text, _masked)
+
+
+def mask_mobile_value(text: str) -> str:
+    """The value of a column `mobile`: a number, or the JSON text of an object or array of numbers (LAKE-51)."""
+    if not text.startswith(_CONTAINER):
+        return mask_mobile(text)
+    return _masked_json(text, _mobile)
+
+
+def mask_json(text: str) -> str:
+    """JSON text of an object or array as in `mask_extra_fields`; any other text as it is."""
+    return mask_extra_fields(text) if text.startswith(_CONTAINER) else text
+
+
+def _masked_json(text: str, mask: Callable[[Any], Any]) -> str:
     try:
         value = _DECODER.decode(text)
-        masked = _masked(value)
+        masked = mask(value)
     except (ValueError, RecursionError):
         return f'"{HIDDEN}"'
     return text if masked == value else _ENCODER.encode(masked).decode()

@@ -21,6 +21,7 @@ from ingest_service.land.settings import LakeWriterSettings
 from ingest_service.land.unwrap import Unwrap, no_objects, unwrapper
 from ingest_service.land.writer import LakeWriter
 from ingest_service.objects import Objects
+from ingest_service.registry.prepare import prepare
 from millrace_ports.errors import StorageUnavailableError
 from millrace_runtime.clock import SYSTEM_CLOCK, Clock
 from millrace_runtime.logs import get_logger
@@ -100,6 +101,7 @@ def _unwrap(settings: LakeWriterSettings) -> Unwrap:
 
 def _lander(lake: Lake, settings: LakeWriterSettings, clock: Clock) -> Lander:
     lake.root.mkdir(parents=True, exist_ok=True)
+    prepare(lake, settings.data / "metadata")
     index = KeyIndex(
         lake.path("messages"),
         settings.data / "metadata" / _KEY_INDEX,

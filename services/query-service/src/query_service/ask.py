@@ -15,8 +15,11 @@ import pyarrow as pa
 
 from millrace_runtime.tracing import Span, current
 from query_service.metrics import QueryMetrics
+from query_service.search.contact_request import ContactSearch
+from query_service.search.contacts import ContactSearcher
+from query_service.search.read import Answer
 from query_service.search.request import Filter, Lookup, Search
-from query_service.search.run import Answer, Searcher
+from query_service.search.run import Searcher
 
 T = TypeVar("T")
 Batches = Iterator[pa.RecordBatch]
@@ -38,8 +41,11 @@ class Found(Generic[T]):
 class Asker:
     """Asks a `Searcher` in the threads of `pool`, which the caller owns."""
 
-    def __init__(self, searcher: Searcher, pool: Executor, metrics: QueryMetrics) -> None:
+    def __init__(
+        self, searcher: Searcher, contacts: ContactSearcher, pool: Executor, metrics: QueryMetrics
+    ) -> None:
         self._searcher = searcher
+        self._contacts = contacts
         self._pool = pool
         self._metrics = metrics
 
@@ -62,14 +68,23 @@ class Asker:
         """How many rows match."""
         return await self._whole("count", lambda: self._searcher.count(condition), lambda _: None)
 
-    async def stream(self, search: Search, encode: Encode) -> Found[AsyncGenerator[bytes]]:
+    async def contacts(self, search: ContactSearch, render: Callable[[Batches], T]) -> Found[T]:
+        """The contacts of a search, rendered whole."""
+        return await self._whole("contacts", lambda: self._contacts.search(search), render)
+
+    async def stream(self, search: Search | ContactSearch, encode: Encode) -> Found[AsyncGenerator[bytes]]:
         """The rows of a search as encoded chunks, each made when it is asked for.
 
         Returns when the first rows are there: whatever can be refused is refused before.
         """
 
+        def ask() -> Answer:
+            if isinstance(search, ContactSearch):
+                return self._contacts.search(search)
+            return self._searcher.search(search)
+
         def begin() -> Found[Generator[bytes]]:
-            answer = self._measured("stream", lambda: self._searcher.search(search))
+            answer = self._measured("stream", ask)
             chunks = _as_generator(encode(answer.schema, self._counted("stream", answer.batches)))
             return Found(answer.total, chunks, answer.warnings, answer.files_opened)
 

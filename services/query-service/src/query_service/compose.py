@@ -21,6 +21,7 @@ from query_service.ask import Asker
 from query_service.metrics import QueryMetrics
 from query_service.routes import routes
 from query_service.rpc import SERVICE_NAME, QueryServicer
+from query_service.search.contacts import ContactSearcher
 from query_service.search.handle import LakeHandle
 from query_service.search.run import Searcher, connect
 from query_service.settings import QuerySettings
@@ -38,7 +39,8 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
     Owns the engine, its threads and its directory for large sorts. Ready while the lake's log can be
     read; a lake that has no table yet answers with no rows and is ready.
     """
-    handle = LakeHandle(settings.messages_table, clock)
+    handle = LakeHandle(settings.table_of("messages"), clock, archive=settings.archive_of("messages"))
+    contacts = LakeHandle(settings.table_of("contacts"), clock, archive=settings.archive_of("contacts"))
     registry = CollectorRegistry()
     with (
         tempfile.TemporaryDirectory(prefix="millrace-query-") as scratch,
@@ -48,7 +50,8 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
         ThreadPoolExecutor(settings.query_workers, thread_name_prefix="query") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="lake-handle") as refresher,
     ):
-        asker = Asker(Searcher(handle, connection), pool, QueryMetrics(registry, handle))
+        searchers = Searcher(handle, connection), ContactSearcher(contacts, connection)
+        asker = Asker(*searchers, pool, QueryMetrics(registry, handle))
         app = create_app("query-service", VERSION, clock=clock)
         app.include_router(routes(asker, api_key_dependency(verifier)))
         servicer = QueryServicer(asker, verifier)

@@ -1,9 +1,10 @@
 """The parameters of the HTTP routes for OpenAPI, made from the same names that the parser knows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from query_service.formats import Format
-from query_service.search.columns import COLUMNS, FILTERS, NUMBER_FILTERS
+from query_service.search.columns import COLUMNS, CONTACT_COLUMNS, FILTERS, NUMBER_FILTERS
 from query_service.search.request import DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS
 
 
@@ -24,11 +25,22 @@ def _filter(name: str) -> dict[str, Any]:
 
 
 _DAY = {"type": "string", "format": "date"}
-_COLUMNS = _query(
-    "columns",
-    {"type": "string"},
-    "columns in the order wanted, separated by commas; all of them: " + ",".join(COLUMNS),
+
+
+def _columns(names: Sequence[str]) -> dict[str, Any]:
+    return _query(
+        "columns",
+        {"type": "string"},
+        "columns in the order wanted, separated by commas; all of them: " + ",".join(names),
+    )
+
+
+_LIMIT = _query(
+    "limit",
+    {"type": "integer", "minimum": 1},
+    f"rows wanted; JSON: {DEFAULT_PAGE_ROWS} if absent, at most {MAX_PAGE_ROWS}; CSV and Arrow: all if absent",
 )
+_OFFSET = _query("offset", {"type": "integer", "minimum": 0, "default": 0}, "rows skipped")
 _UNMASK = _query(
     "unmask", {"type": "boolean", "default": False}, "clear values; the key needs the scope lake:unmask"
 )
@@ -39,14 +51,9 @@ SEARCH_DESCRIPTION: dict[str, Any] = {
         _query("start", _DAY, "first UTC day", required=True),
         _query("end", _DAY, "last UTC day, included", required=True),
         *(_filter(name) for name in FILTERS),
-        _COLUMNS,
-        _query(
-            "limit",
-            {"type": "integer", "minimum": 1},
-            f"rows wanted; JSON: {DEFAULT_PAGE_ROWS} if absent, at most {MAX_PAGE_ROWS}; "
-            "CSV and Arrow: all if absent",
-        ),
-        _query("offset", {"type": "integer", "minimum": 0, "default": 0}, "rows skipped"),
+        _columns(COLUMNS),
+        _LIMIT,
+        _OFFSET,
         _UNMASK,
     ],
     "responses": _OK,
@@ -55,8 +62,30 @@ SEARCH_DESCRIPTION: dict[str, Any] = {
 LOOKUP_DESCRIPTION: dict[str, Any] = {
     "parameters": [
         {"name": "msg_id", "in": "path", "required": True, "schema": {"type": "string"}},
-        _COLUMNS,
+        _columns(COLUMNS),
         _UNMASK,
     ],
     "responses": {**_OK, "404": {"description": "no message has this id"}},
+}
+
+CONTACTS_DESCRIPTION: dict[str, Any] = {
+    "parameters": [
+        _query(
+            "username",
+            {"type": "array", "items": {"type": "string"}},
+            "exact; repeat the parameter for any of",
+        ),
+        _query("chatroom", {"type": "boolean"}, "only chatrooms, or none"),
+        _query("deleted", {"type": "boolean"}, "only deleted contacts, or none"),
+        _query(
+            "changed_since",
+            {"type": "string"},
+            "landed then or later: a UTC day YYYY-MM-DD or a moment YYYY-MM-DDTHH:MM:SSZ",
+        ),
+        _columns(CONTACT_COLUMNS),
+        _LIMIT,
+        _OFFSET,
+        _UNMASK,
+    ],
+    "responses": _OK,
 }

@@ -1,4 +1,4 @@
-"""HTTP: `/api/v1/messages` and `/api/v1/messages/{msg_id}`."""
+"""HTTP: `/api/v1/messages`, `/api/v1/messages/{msg_id}` and `/api/v1/contacts`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
@@ -10,9 +10,9 @@ from fastapi.responses import StreamingResponse
 from millrace_runtime.auth import Principal
 from millrace_runtime.errors import ErrorCode, ServiceError
 from query_service.ask import Asker, Encode, Found
-from query_service.describe import LOOKUP_DESCRIPTION, SEARCH_DESCRIPTION
+from query_service.describe import CONTACTS_DESCRIPTION, LOOKUP_DESCRIPTION, SEARCH_DESCRIPTION
 from query_service.formats import Format, accepted
-from query_service.search.columns import schema_of
+from query_service.search.contact_request import ContactSearch, parse_contacts
 from query_service.search.request import Lookup, Search, parse_lookup, parse_search
 from query_service.search.shape import arrow_chunks, csv_chunks, json_rows
 
@@ -33,7 +33,7 @@ def routes(asker: Asker, principal: Callable[..., Awaitable[Principal]]) -> APIR
         asked = parse_search(request.query_params.multi_items(), paged=wanted is Format.JSON)
         _require(who, unmask=asked.unmask)
         if wanted is Format.JSON:
-            return await _json_page(asker, asked)
+            return _page(asked, await asker.page(asked, json_rows))
         return await _streamed(asker, asked, wanted)
 
     @router.get("/messages/{msg_id:path}", openapi_extra=LOOKUP_DESCRIPTION)
@@ -45,6 +45,17 @@ def routes(asker: Asker, principal: Callable[..., Awaitable[Principal]]) -> APIR
         _require(who, unmask=asked.unmask)
         return await _one(asker, asked, wanted)
 
+    @router.get("/contacts", openapi_extra=CONTACTS_DESCRIPTION)
+    async def contacts(request: Request, who: caller) -> Response:
+        """Contacts and chatrooms, ordered by username."""
+        _require(who, unmask=False)
+        wanted = accepted(request.headers.get("accept"))
+        asked = parse_contacts(request.query_params.multi_items(), paged=wanted is Format.JSON)
+        _require(who, unmask=asked.unmask)
+        if wanted is Format.JSON:
+            return _page(asked, await asker.contacts(asked, json_rows))
+        return await _streamed(asker, asked, wanted)
+
     return router
 
 
@@ -52,8 +63,7 @@ def _require(who: Principal, *, unmask: bool) -> None:
     who.require("lake:unmask" if unmask else "lake:read")
 
 
-async def _json_page(asker: Asker, asked: Search) -> Response:
-    found = await asker.page(asked, json_rows)
+def _page(asked: Search | ContactSearch, found: Found[list[dict[str, Any]]]) -> Response:
     body = {
         "total": found.total,
         "items": found.items,
@@ -64,7 +74,7 @@ async def _json_page(asker: Asker, asked: Search) -> Response:
     return _answer(body, _headers(found))
 
 
-async def _streamed(asker: Asker, asked: Search, wanted: Format) -> Response:
+async def _streamed(asker: Asker, asked: Search | ContactSearch, wanted: Format) -> Response:
     found = await asker.stream(asked, _ENCODERS[wanted])
     return StreamingResponse(found.items, media_type=wanted.value, headers=_headers(found))
 
@@ -78,7 +88,7 @@ async def _one(asker: Asker, asked: Lookup, wanted: Format) -> Response:
         raise ServiceError(ErrorCode.NOT_FOUND, "msg_id: no message has this id", details=details)
     if wanted is Format.JSON:
         return _answer(json_rows(found.items)[0], _headers(found))
-    encoded = b"".join(_ENCODERS[wanted](schema_of(asked.columns), iter(found.items)))
+    encoded = b"".join(_ENCODERS[wanted](found.items[0].schema, iter(found.items)))
     return Response(encoded, media_type=wanted.value, headers=_headers(found))
 
 

@@ -12,7 +12,8 @@ from millrace.query.v1 import query_pb2 as pb
 from millrace.query.v1 import query_pb2_grpc
 from millrace_runtime.auth import Verifier, principal_from_metadata
 from query_service.ask import Asker, Found
-from query_service.search.columns import FILTERS
+from query_service.search.columns import COLUMNS, CONTACT_COLUMNS, FILTERS
+from query_service.search.contact_request import ContactSearch, checked_moment, checked_usernames
 from query_service.search.request import (
     Filter,
     Search,
@@ -21,8 +22,9 @@ from query_service.search.request import (
     checked_limit,
     checked_lookup,
     checked_offset,
+    refusal,
 )
-from query_service.search.shape import arrow_chunks, proto_rows
+from query_service.search.shape import arrow_chunks, proto_contacts, proto_rows
 
 SERVICE_NAME = "millrace.query.v1.QueryService"
 WARNINGS_TRAILER = "x-warnings"
@@ -58,11 +60,19 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     async def GetByIds(self, request: pb.GetByIdsRequest, context: Context) -> pb.GetByIdsResponse:  # noqa: N802
         await self._permit(context, unmask=request.unmask)
         lookup = checked_lookup(
-            list(request.msg_ids), checked_columns(list(request.columns)), unmask=request.unmask
+            list(request.msg_ids), _fields(list(request.columns), COLUMNS), unmask=request.unmask
         )
         found = await self._asker.lookup(lookup, proto_rows)
         _trailers(context, found)
         return pb.GetByIdsResponse(items=found.items)
+
+    async def SearchContacts(  # noqa: N802
+        self, request: pb.SearchContactsRequest, context: Context
+    ) -> pb.SearchContactsResponse:
+        await self._permit(context, unmask=request.unmask)
+        found = await self._asker.contacts(_contact_search(request), proto_contacts)
+        _trailers(context, found)
+        return pb.SearchContactsResponse(total=found.total, items=found.items)
 
     async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
         await self._permit(context, unmask=False)
@@ -78,13 +88,38 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
 
 
 def _search(request: pb.SearchRequest | pb.SearchArrowRequest, *, paged: bool) -> Search:
+    columns = list(request.columns)
     return Search(
         filter=_filter(request.filter),
-        columns=checked_columns(list(request.columns)),
+        columns=_fields(columns, COLUMNS) if paged else checked_columns(columns),
         limit=checked_limit(request.limit or None, paged=paged),
         offset=checked_offset(request.offset),
         unmask=request.unmask,
     )
+
+
+def _contact_search(request: pb.SearchContactsRequest) -> ContactSearch:
+    """An absent condition does not filter; a present set of names without one matches no row."""
+    names = list(request.username.values) if request.HasField("username") else None
+    since = request.changed_since if request.HasField("changed_since") else None
+    return ContactSearch(
+        usernames=checked_usernames(names),
+        chatroom=request.chatroom if request.HasField("chatroom") else None,
+        deleted=request.deleted if request.HasField("deleted") else None,
+        changed_since=None if since is None else checked_moment("changed_since", since),
+        columns=_fields(list(request.columns), CONTACT_COLUMNS),
+        limit=checked_limit(request.limit or None, paged=True),
+        offset=checked_offset(request.offset),
+        unmask=request.unmask,
+    )
+
+
+def _fields(asked: list[str], fields: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns asked for, which have to be fields of the message that carries them; none: all of those."""
+    for name in asked:
+        if name not in fields:
+            raise refusal("columns", f"unknown column {name[:64]!r}")
+    return checked_columns(asked) or fields
 
 
 def _filter(message: pb.MessageFilter) -> Filter:

@@ -39,6 +39,9 @@ class QuerySettings(Settings):
     lake: Annotated[str, AfterValidator(_local_root)] = Field(
         description="path or file:// URL of the `parquet` directory that holds the lake's tables"
     )
+    archive: Annotated[str, AfterValidator(_local_root)] | None = Field(
+        default=None, description="path or file:// URL of the archive; `archive` beside the lake if not set"
+    )
     query_memory: Annotated[str, AfterValidator(_memory_size)] = Field(
         default="512MB", description="memory the query engine may use before it sorts on disk"
     )
@@ -47,10 +50,15 @@ class QuerySettings(Settings):
         default=4, ge=1, le=64, description="questions worked on at a time; others wait their turn"
     )
 
-    @property
-    def messages_table(self) -> Path:
-        """The directory of the messages table."""
-        return Path(_split(self.lake)[2]) / "messages"
+    def table_of(self, dataset: str) -> Path:
+        """The directory of a table in the lake."""
+        return Path(_split(self.lake)[2]) / dataset
+
+    def archive_of(self, dataset: str) -> Path:
+        """The directory of a table in the archive; it need not be there."""
+        lake = Path(_split(self.lake)[2])
+        root = lake.parent / "archive" if self.archive is None else Path(_split(self.archive)[2])
+        return root / dataset
 
 
 class ServerSettings(QuerySettings, TlsSettings, CallerSettings, TracingSettings, DrainSettings):

@@ -20,6 +20,7 @@ from standalone.data_directory import DataDirectory
 # Set here and not by the environment: backends are embedded, ports come from the table and the offset.
 FIXED = frozenset(
     {
+        "MILLRACE_ARCHIVE",
         "MILLRACE_AUTH_DATABASE_URL",
         "MILLRACE_AUTH_URL",
         "MILLRACE_BUS",
@@ -76,7 +77,10 @@ class StandaloneSettings:
             maintenance=MaintenanceSettings.load(
                 data=directory.root, coordination=f"local:{directory.metadata / 'leases'}", port_offset=0
             ),
-            query=QuerySettings.load(lake=f"file://{quote(str(directory.lake))}"),
+            query=QuerySettings.load(
+                lake=f"file://{quote(str(directory.lake))}",
+                archive=f"file://{quote(str(directory.root / 'archive'))}",
+            ),
             tracing=TracingSettings.load(),
         )
 

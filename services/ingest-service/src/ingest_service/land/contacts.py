@@ -18,7 +18,7 @@ from ingest_service.land.values import (
     without_surrogates,
 )
 from millrace_schemas import datasets
-from millrace_schemas.masking import mask_custom_info, mask_mobile, masked_values
+from millrace_schemas.masking import mask_custom_info, mask_mobile_value, masked_values
 
 SCHEMA_VERSION: Final = datasets.load("contacts").schema_version
 
@@ -94,7 +94,7 @@ def contact_event(contact: Contact, place: Place, ingested_at_s: int) -> Event:
 def masked(event: Event) -> Event:
     """The event without personal data in clear (LAKE-54 to LAKE-56)."""
     row = event.row | {
-        "mobile": mask_mobile(event.row["mobile"]),
+        "mobile": mask_mobile_value(event.row["mobile"]),
         "customInfo": mask_custom_info(event.row["customInfo"]),
     }
     return dataclasses.replace(event, row=row, extra=masked_values(event.extra))

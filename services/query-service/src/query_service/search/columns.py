@@ -1,6 +1,8 @@
-"""The columns and filters of the messages dataset, as the API shows them (LAKE 4.1, LAKE-9)."""
+"""The columns and filters of the datasets, as the API shows them (LAKE 4.1, 4.2, LAKE-9)."""
 
 import pyarrow as pa
+
+from millrace_schemas import datasets
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 
@@ -36,6 +38,11 @@ numbers here."""
 
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 
+PARTITION_KEYS = ("year", "month", "day")
+
+ALL: tuple[str, ...] = ()
+"""Asking for these columns is asking for all: `COLUMNS`, and those that the files have beyond them (LAKE-82)."""
+
 TEXT_FILTERS = ("chatroom", "from_username", "to_username", "chatroom_sender", "guid", "sender")
 """Exact match of text; `sender` is chatroom_sender when not empty, else from_username."""
 
@@ -45,6 +52,17 @@ NUMBER_FILTERS = ("msg_type", "is_chatroom_msg", "notify_type")
 FILTERS = TEXT_FILTERS + NUMBER_FILTERS
 
 
-def schema_of(columns: tuple[str, ...]) -> pa.Schema:
-    """The Arrow schema of these columns, in the order given."""
-    return pa.schema([SCHEMA.field(name) for name in columns])
+CONTACTS_INTERNAL = ("row_order", "delete_order")
+"""Stored columns that only keep the order of changes; never asked for."""
+
+_CONTACTS = datasets.load("contacts").arrow_schema()
+
+STORED_CONTACTS = pa.schema(
+    [(field.name, field.type) for field in _CONTACTS if field.name not in PARTITION_KEYS]
+    + [(name, pa.int32()) for name in PARTITION_KEYS]
+)
+"""All columns of contacts in their order (LAKE-103)."""
+
+CONTACT_COLUMNS: tuple[str, ...] = tuple(
+    name for name in STORED_CONTACTS.names if name not in CONTACTS_INTERNAL
+)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from query_service.search.tables import ARCHIVE
+
 Ints = npt.NDArray[np.int64]
 
 US_PER_DAY = 86_400_000_000
@@ -29,7 +31,7 @@ _CUT_OFF_US = 999
 class Files:
     """Data files side by side: element i of every field describes the same file.
 
-    `paths` are relative to the table; `day` is the partition as days since 1970-01-01; `rows` is
+    `paths` are names as `Tables.locate` takes them; `day` is the partition as days since 1970-01-01; `rows` is
     `UNKNOWN_ROWS` where the log has no count; `lo_us` and `hi_us` bound create_time, both ends
     included, in microseconds since 1970; `id_lo` and `id_hi` bound msg_id as text (None: unbounded).
     """
@@ -44,6 +46,9 @@ class Files:
     id_hi: tuple[str | None, ...]
     newest_us: int | None = None
     """Latest ingestion_time of any row, None when no file tells."""
+    in_both: frozenset[int] = frozenset()
+    """Days of which the lake and the archive have files: an archived row may stand in the lake as well, between
+    the two commits that move it."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,6 +66,30 @@ class Files:
             id_lo=tuple(self.id_lo[i] for i in at),
             id_hi=tuple(self.id_hi[i] for i in at),
             newest_us=self.newest_us,
+            in_both=self.in_both,
+        )
+
+    def doubtful(self) -> "Ints":
+        """Positions of files of the lake whose rows may stand in the archive as well."""
+        if not self.in_both:
+            return np.empty(0, dtype=np.int64)
+        here = [
+            i
+            for i, path in enumerate(self.paths)
+            if int(self.day[i]) in self.in_both and not path.startswith(ARCHIVE)
+        ]
+        return np.asarray(here, dtype=np.int64)
+
+    def deciding(self) -> "Files":
+        """The archived files that tell which rows of the doubtful ones are there already."""
+        if not self.in_both:
+            return self.take([])
+        return self.take(
+            [
+                i
+                for i, path in enumerate(self.paths)
+                if int(self.day[i]) in self.in_both and path.startswith(ARCHIVE)
+            ]
         )
 
 
@@ -96,6 +125,25 @@ def bounds_us(start: date, end: date) -> tuple[int, int]:
     first = start.toordinal() - _EPOCH_ORDINAL
     last = end.toordinal() - _EPOCH_ORDINAL
     return first * US_PER_DAY, (last + 1) * US_PER_DAY
+
+
+def together(hot: Files, archived: Files) -> Files:
+    """The files of the lake and those of the archive, whose names get its prefix."""
+    if not len(archived):
+        return hot
+    newest = [us for us in (hot.newest_us, archived.newest_us) if us is not None]
+    return Files(
+        paths=hot.paths + tuple(f"{ARCHIVE}{path}" for path in archived.paths),
+        day=np.concatenate([hot.day, archived.day]),
+        size=np.concatenate([hot.size, archived.size]),
+        rows=np.concatenate([hot.rows, archived.rows]),
+        lo_us=np.concatenate([hot.lo_us, archived.lo_us]),
+        hi_us=np.concatenate([hot.hi_us, archived.hi_us]),
+        id_lo=hot.id_lo + archived.id_lo,
+        id_hi=hot.id_hi + archived.id_hi,
+        newest_us=max(newest, default=None),
+        in_both=frozenset(hot.day.tolist()) & frozenset(archived.day.tolist()),
+    )
 
 
 def of_days(files: Files, start: date, end: date) -> Files:

@@ -1,11 +1,14 @@
-"""The kept handle on the messages table: its live files, never older than a second.
+"""The kept handle on one dataset: the live files of its table and of its archive, never older than a second.
 
 The Delta log is asked, not listened to: a reader that waits for hints shows old rows when a hint is
 lost. Asking costs half a millisecond when nothing was committed.
+
+A row is archived by a commit to the archive and, after it, a commit that removes it from the lake. So the lake is
+asked before the archive: a row may then be seen in both, which `Files.in_both` tells, and never in neither.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +18,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from millrace_runtime.clock import Clock
 from millrace_runtime.errors import ErrorCode, ServiceError
 from millrace_runtime.logs import get_logger
-from query_service.search.files import Files, from_add_actions, no_files
+from query_service.search.files import Files, from_add_actions, no_files, together
+from query_service.search.layout import Types, types_of
+from query_service.search.listed import listed
+from query_service.search.tables import Tables
 
 log = get_logger(__name__)
 
@@ -25,28 +31,46 @@ MAX_AGE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One version of the table. `version` is None while there is no table; `asked_at` is the monotonic
-    time before its log was asked: everything committed before then is in it."""
+    """One version of the dataset.
+
+    `version` is that of the table in the lake, None while there is none; `asked_at` is the monotonic time before
+    its log was asked: everything committed before then is in it. `columns` are those that each log promises for
+    its files, one entry for each table; None where files are read without a log. `warnings` tell of those.
+    """
 
     version: int | None
     files: Files
     asked_at: float
+    columns: tuple[Types | None, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class LakeHandle:
-    """Thread-safe; every method may block on disk, so none is for an event loop."""
+    """Thread-safe; every method may block on disk, so none is for an event loop.
 
-    def __init__(self, table: Path, clock: Clock, max_age_s: float = MAX_AGE_S) -> None:
+    `unlogged`: a directory without a log is read as the Parquet files in it, and not as a table to come.
+    """
+
+    def __init__(
+        self,
+        table: Path,
+        clock: Clock,
+        max_age_s: float = MAX_AGE_S,
+        *,
+        archive: Path | None = None,
+        unlogged: bool = False,
+    ) -> None:
         self.table = table
+        self.tables = Tables(table, archive)
         self._clock = clock
         self._max_age_s = max_age_s
         self._lock = threading.Lock()
-        self._delta: DeltaTable | None = None
-        self._log_identity: tuple[int, int] | None = None
+        self._hot = _Table(table, unlogged=unlogged)
+        self._archive = None if archive is None else _Table(archive, unlogged=unlogged)
         self._snapshot: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """The table as it was at most `max_age_s` ago.
+        """The dataset as it was at most `max_age_s` ago.
 
         Raises `ServiceError` UNAVAILABLE when there is a table whose log cannot be read.
         """
@@ -60,7 +84,7 @@ class LakeHandle:
             return self._ask()
 
     def refresh(self) -> Snapshot:
-        """The table as it is now."""
+        """The dataset as it is now."""
         with self._lock:
             return self._ask()
 
@@ -87,33 +111,92 @@ class LakeHandle:
     def _ask(self) -> Snapshot:
         asked_at = self._clock.monotonic()
         try:
-            self._snapshot = self._asked(asked_at)
+            former = (self._hot.content, None if self._archive is None else self._archive.content)
+            hot = self._hot.ask()
+            archived = None if self._archive is None else self._archive.ask()
         except (DeltaError, OSError) as error:
-            self._delta = None
+            self._hot.forget()
+            if self._archive is not None:
+                self._archive.forget()
             log.exception("lake_unreadable")
             raise ServiceError(ErrorCode.UNAVAILABLE, "the lake's log cannot be read now") from error
+        if self._snapshot is not None and former[0] is hot and former[1] is archived:
+            files = self._snapshot.files  # the same versions as before
+        else:
+            files = hot.files if archived is None else together(hot.files, archived.files)
+        contents = [content for content in (hot, archived) if content is not None]
+        self._snapshot = Snapshot(
+            hot.version,
+            files,
+            asked_at,
+            tuple(content.columns for content in contents if len(content.files)),
+            tuple(warning for content in contents for warning in content.warnings),
+        )
         return self._snapshot
 
-    def _asked(self, asked_at: float) -> Snapshot:
-        identity = _identity(self.table / "_delta_log")
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a table holds in one version; see `Snapshot`."""
+
+    version: int | None = None
+    files: Files = field(default_factory=no_files)
+    columns: Types | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class _Table:
+    """One table and its latest known content: the same object as long as the content is the same."""
+
+    def __init__(self, path: Path, *, unlogged: bool) -> None:
+        self._path = path
+        self._unlogged = unlogged
+        self._delta: DeltaTable | None = None
+        self._log_identity: tuple[int, int] | None = None
+        self.content = _NOTHING
+
+    def forget(self) -> None:
+        """Open the table anew at the next question."""
+        self._delta = None
+
+    def ask(self) -> _Content:
+        """The content now. Raises `DeltaError` or `OSError` when there is a log that cannot be read."""
+        self.content = self._asked()
+        return self.content
+
+    def _asked(self) -> _Content:
+        identity = _identity(self._path / "_delta_log")
         if identity is None:
-            self._delta = None
-            return Snapshot(None, no_files(), asked_at)
+            return self._without_log()
         if self._delta is None or identity != self._log_identity:
             # First use, or the directory is another one: the table was made anew and its versions
             # mean something else.
             try:
-                self._delta = DeltaTable(str(self.table))
+                self._delta = DeltaTable(str(self._path))
             except TableNotFoundError:
-                return Snapshot(None, no_files(), asked_at)
+                return self._without_log()
             self._log_identity = identity
         else:
             self._delta.update_incremental()
-            version = self._delta.version()
-            if self._snapshot is not None and self._snapshot.version == version:
-                return Snapshot(version, self._snapshot.files, asked_at)
+            if self.content.version == self._delta.version():
+                return self.content
         actions = pa.table(self._delta.get_add_actions(flatten=True))
-        return Snapshot(self._delta.version(), from_add_actions(actions), asked_at)
+        columns = types_of(pa.schema(self._delta.schema().to_arrow()))
+        return _Content(self._delta.version(), from_add_actions(actions), columns)
+
+    def _without_log(self) -> _Content:
+        self._delta = None
+        if self._unlogged:
+            files = listed(self._path)
+            if len(files):
+                return _Content(
+                    files=files,
+                    warnings=(f"{self._path} has no table log; every Parquet file in it is read",),
+                )
+        return _NOTHING
+
+
+_NOTHING = _Content()
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -9,7 +9,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from query_service.search.files import Files
+from query_service.search.layout import Types, types_of
+from query_service.search.tables import Tables
 
 _MARK = b"PAR1"
 _MOST_REMEMBERED = 200_000
@@ -27,9 +32,10 @@ class Checked:
 class FileCheck:
     """Remembers what it found by path, size and time of change. Thread-safe."""
 
-    def __init__(self, table: Path) -> None:
-        self.table = table
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._found: dict[str, tuple[tuple[int, int], str | None]] = {}
+        self._types: dict[str, tuple[tuple[int, int], Types]] = {}
         self._lock = threading.Lock()
 
     def check(self, files: Files) -> Checked:
@@ -55,6 +61,23 @@ class FileCheck:
         state = self._state(path)
         self._remember(path, state, "cannot be decoded")
 
+    def types(self, path: str) -> Types | None:
+        """The columns that a whole file has; None, and the file condemned, when it does not tell."""
+        state = self._state(path)
+        known = self._types.get(path)
+        if known is not None and known[0] == state:
+            return known[1]
+        try:
+            types = types_of(pq.read_schema(self._tables.locate(path)))
+        except (pa.ArrowException, OSError):
+            self.condemn(path)
+            return None
+        with self._lock:
+            if len(self._types) >= _MOST_REMEMBERED:
+                self._types.clear()
+            self._types[path] = (state, types)
+        return types
+
     def _fault(self, path: str, expected_size: int) -> str | None:
         try:
             state = self._state(path)
@@ -68,12 +91,12 @@ class FileCheck:
         known = self._found.get(path)
         if known is not None and known[0] == state:
             return known[1]
-        fault = _mark_fault(self.table / path)
+        fault = _mark_fault(self._tables.locate(path))
         self._remember(path, state, fault)
         return fault
 
     def _state(self, path: str) -> tuple[int, int]:
-        found = (self.table / path).stat()
+        found = self._tables.locate(path).stat()
         return found.st_size, found.st_mtime_ns
 
     def _remember(self, path: str, state: tuple[int, int], fault: str | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from millrace_runtime.errors import ErrorCode, ServiceError
-from query_service.search.columns import COLUMNS, FILTERS, NUMBER_FILTERS
+from query_service.search.columns import ALL, FILTERS, NUMBER_FILTERS
 
 DEFAULT_PAGE_ROWS = 100
 """Rows of a JSON or gRPC page when the caller names no limit."""
@@ -52,7 +52,7 @@ class Search:
     """A filter, the columns in their order, and which of the ordered rows. `limit` None: all."""
 
     filter: Filter
-    columns: tuple[str, ...] = COLUMNS
+    columns: tuple[str, ...] = ALL
     limit: int | None = None
     offset: int = 0
     unmask: bool = False
@@ -63,7 +63,7 @@ class Lookup:
     """Messages by id (LAKE-102): sorted ids without repeats."""
 
     msg_ids: tuple[str, ...]
-    columns: tuple[str, ...] = COLUMNS
+    columns: tuple[str, ...] = ALL
     unmask: bool = False
 
 
@@ -79,25 +79,25 @@ def parse_search(pairs: Iterable[tuple[str, str]], *, paged: bool) -> Search:
     `paged` answers are built in memory: they get the default limit and must keep to the largest.
     Raises `ServiceError` INVALID_REQUEST for an unknown, repeated, missing or malformed parameter.
     """
-    single, repeated = _sorted_out(pairs, single=("start", "end", "columns", "limit", "offset", "unmask"))
-    limit = _whole_number("limit", single["limit"]) if "limit" in single else None
-    offset = _whole_number("offset", single["offset"]) if "offset" in single else 0
+    single, repeated = sorted_out(pairs, single=("start", "end", "columns", "limit", "offset", "unmask"))
+    limit = whole_number("limit", single["limit"]) if "limit" in single else None
+    offset = whole_number("offset", single["offset"]) if "offset" in single else 0
     return Search(
         filter=checked_filter(single.get("start"), single.get("end"), repeated),
-        columns=_column_list(single.get("columns")),
+        columns=column_list(single.get("columns")),
         limit=checked_limit(limit, paged=paged),
         offset=checked_offset(offset),
-        unmask=_flag("unmask", single.get("unmask")),
+        unmask=flag("unmask", single.get("unmask")),
     )
 
 
 def parse_lookup(msg_id: str, pairs: Iterable[tuple[str, str]]) -> Lookup:
     """The lookup of one id with its query parameters `columns` and `unmask`."""
-    single, repeated = _sorted_out(pairs, single=("columns", "unmask"))
+    single, repeated = sorted_out(pairs, single=("columns", "unmask"))
     for name in repeated:
         raise refusal(name, "is not a parameter of a lookup by id")
     return checked_lookup(
-        [msg_id], _column_list(single.get("columns")), unmask=_flag("unmask", single.get("unmask"))
+        [msg_id], column_list(single.get("columns")), unmask=flag("unmask", single.get("unmask"))
     )
 
 
@@ -126,15 +126,12 @@ def checked_filter(
 
 
 def checked_columns(names: Sequence[str]) -> tuple[str, ...]:
-    """These columns in their order; none: all. Unknown or repeated names are refused."""
-    if not names:
-        return COLUMNS
+    """These columns in their order; none: all. Repeated names are refused, and unknown ones when the files that
+    answer are known: they may be of a later version."""
     for position, name in enumerate(names):
-        if name not in COLUMNS:
-            raise refusal("columns", f"unknown column {name[:64]!r}")
         if name in names[:position]:
-            raise refusal("columns", f"names {name} twice")
-    return tuple(names)
+            raise refusal("columns", f"names {name[:64]} twice")
+    return tuple(names) or ALL
 
 
 def checked_limit(limit: int | None, *, paged: bool) -> int | None:
@@ -162,14 +159,14 @@ def checked_lookup(msg_ids: Sequence[str], columns: tuple[str, ...], *, unmask: 
     return Lookup(tuple(sorted(set(msg_ids))), columns, unmask)
 
 
-def _sorted_out(
-    pairs: Iterable[tuple[str, str]], single: Sequence[str]
+def sorted_out(
+    pairs: Iterable[tuple[str, str]], single: Sequence[str], many: Sequence[str] = FILTERS
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Parameters that come once, and filters, which may be repeated."""
+    """Parameters that come once, and filters, which may be repeated; any other is refused."""
     once: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for name, value in pairs:
-        if name in FILTERS:
+        if name in many:
             repeated.setdefault(name, []).append(value)
         elif name not in single:
             raise refusal(name, "unknown parameter")
@@ -192,19 +189,21 @@ def _day(parameter: str, text: str | None) -> date:
 
 
 def _int32(parameter: str, value: str | int) -> int:
-    number = _whole_number(parameter, value) if isinstance(value, str) else value
+    number = whole_number(parameter, value) if isinstance(value, str) else value
     if number not in _INT32:
         raise refusal(parameter, "must fit 32 bits")
     return number
 
 
-def _whole_number(parameter: str, text: str) -> int:
+def whole_number(parameter: str, text: str) -> int:
+    """The integer that the text is."""
     if not _WHOLE_NUMBER.fullmatch(text):
         raise refusal(parameter, "must be a whole number")
     return int(text)
 
 
-def _flag(parameter: str, text: str | None) -> bool:
+def flag(parameter: str, text: str | None) -> bool:
+    """true or false, also as 1 or 0; absent: false."""
     if text is None:
         return False
     if text not in _FLAGS:
@@ -212,9 +211,10 @@ def _flag(parameter: str, text: str | None) -> bool:
     return _FLAGS[text]
 
 
-def _column_list(text: str | None) -> tuple[str, ...]:
+def column_list(text: str | None) -> tuple[str, ...]:
+    """The columns of a list with commas; absent: all."""
     if text is None:
-        return COLUMNS
+        return ALL
     names = [name.strip() for name in text.split(",")]
     if names == [""]:
         raise refusal("columns", "names no column")

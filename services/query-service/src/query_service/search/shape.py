@@ -1,33 +1,55 @@
-"""From DuckDB's batches to what the API shows: fixed types, masked extra_fields, JSON, CSV, Arrow.
+"""From DuckDB's batches to what the API shows: fixed types, personal data masked, JSON, CSV, Arrow.
 
 Times are ISO 8601 in UTC in JSON and CSV (`2026-03-05T00:00:00Z`; ingestion_time with microseconds),
 Unix seconds in protobuf, `timestamp[us, UTC]` in Arrow.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from millrace.query.v1 import query_pb2
-from millrace_schemas.masking import mask_extra_fields
+from millrace_schemas.masking import mask_custom_info, mask_extra_fields, mask_json, mask_mobile_value
+from query_service.search.columns import COLUMNS, CONTACT_COLUMNS
 
-_MASKED = "extra_fields"
+_HIDING: dict[str, Callable[[str], str]] = {
+    "extra_fields": mask_extra_fields,
+    "mobile": mask_mobile_value,
+    "customInfo": mask_custom_info,
+}
+_FIRST_VERSION = frozenset(COLUMNS) | frozenset(CONTACT_COLUMNS)
 _ISO_UNITS = {"create_time": "s", "ingestion_time": "us"}
+_CAPITAL = re.compile("[A-Z]")
+M = TypeVar("M", query_pb2.Message, query_pb2.Contact)
 MAX_CHUNK_BYTES = 1 << 20
 
 
 def shaped(batch: pa.RecordBatch, schema: pa.Schema, *, unmask: bool) -> pa.RecordBatch:
-    """The batch with exactly this schema; extra_fields masked unless `unmask` (LAKE-56)."""
+    """The batch with exactly this schema; what personal data it has is masked unless `unmask` (LAKE-56)."""
     batch = batch.cast(schema)
-    at = schema.get_field_index(_MASKED)
-    if unmask or at < 0 or batch.column(at).null_count == batch.num_rows:
+    if unmask:
         return batch
-    texts = [None if text is None else mask_extra_fields(text) for text in batch.column(at).to_pylist()]
-    return batch.set_column(at, schema.field(at), pa.array(texts, pa.string()))
+    for at, field in enumerate(schema):
+        hide = _hiding(field)
+        if hide is None or batch.column(at).null_count == batch.num_rows:
+            continue
+        texts = [None if text is None else hide(text) for text in batch.column(at).to_pylist()]
+        batch = batch.set_column(at, field, pa.array(texts, pa.string()))
+    return batch
+
+
+def _hiding(field: pa.Field) -> Callable[[str], str] | None:
+    """What hides personal data in this column; a column of a later version may hold any key that extra_fields had."""
+    if field.name in _HIDING:
+        return _HIDING[field.name]
+    if field.name in _FIRST_VERSION or field.type != pa.string():
+        return None
+    return mask_json
 
 
 def json_rows(batches: Iterable[pa.RecordBatch]) -> list[dict[str, Any]]:
@@ -37,13 +59,27 @@ def json_rows(batches: Iterable[pa.RecordBatch]) -> list[dict[str, Any]]:
 
 def proto_rows(batches: Iterable[pa.RecordBatch]) -> list[query_pb2.Message]:
     """The rows as protobuf messages; NULL is an unset field."""
-    rows: list[query_pb2.Message] = []
+    return _proto_rows(batches, query_pb2.Message)
+
+
+def proto_contacts(batches: Iterable[pa.RecordBatch]) -> list[query_pb2.Contact]:
+    """The contacts as protobuf messages; NULL is an unset field."""
+    return _proto_rows(batches, query_pb2.Contact)
+
+
+def field_name(column: str) -> str:
+    """The protobuf field of a column: `nickName` is `nick_name`."""
+    return _CAPITAL.sub(lambda capital: "_" + capital[0].lower(), column)
+
+
+def _proto_rows(batches: Iterable[pa.RecordBatch], kind: Callable[..., M]) -> list[M]:
+    rows: list[M] = []
     for batch in map(_with_unix_times, batches):
-        names = batch.schema.names
+        names = [field_name(name) for name in batch.schema.names]
         # Column by column: a dict per row in between would cost as much as the message itself.
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             given = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-            rows.append(query_pb2.Message(**given))
+            rows.append(kind(**given))
     return rows
 
 
@@ -93,7 +129,7 @@ def _with_unix_times(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _replaced(batch: pa.RecordBatch, change: Any, new_type: pa.DataType) -> pa.RecordBatch:
     for at, name in enumerate(batch.schema.names):
-        if name in _ISO_UNITS:
+        if name in _ISO_UNITS and pa.types.is_timestamp(batch.schema.field(at).type):
             changed = change(name, batch.column(at))
             batch = batch.set_column(at, pa.field(name, new_type), changed)
     return cast("pa.RecordBatch", batch)

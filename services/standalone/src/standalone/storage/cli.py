@@ -2,6 +2,19 @@
 
 import typer
 
+from standalone.storage.duplicates import detect_duplicates
+from standalone.storage.errors import errors
+from standalone.storage.query import query, query_by_id
+from standalone.storage.schema import schema
+from standalone.storage.validate import validate
+
 storage = typer.Typer(
     help="Work on journals, lake and archive by their files; no service needs to run.", no_args_is_help=True
 )
+
+storage.command()(query)
+storage.command()(query_by_id)
+storage.command()(validate)
+storage.command()(detect_duplicates)
+storage.command()(errors)
+storage.add_typer(schema, name="schema")

@@ -501,3 +501,296 @@ class Message(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__year) -> _WhichOneofReturnType__year | None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class SearchContactsRequest(_message.Message):
+    """Conditions combine with AND; one that is absent does not filter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    CHATROOM_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    CHANGED_SINCE_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    UNMASK_FIELD_NUMBER: _builtins.int
+    chatroom: _builtins.bool
+    """Only chatrooms, or none of them."""
+    deleted: _builtins.bool
+    """Only deleted contacts, or none of them."""
+    changed_since: _builtins.int
+    """Unix seconds: rows that were landed then or later."""
+    limit: _builtins.int
+    """Rows of a page, from 1; 0: the server's default."""
+    offset: _builtins.int
+    unmask: _builtins.bool
+    @_builtins.property
+    def username(self) -> Global___StringSet: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Columns wanted, by their names in the dataset (`nickName`); none: all."""
+
+    def __init__(
+        self,
+        *,
+        username: Global___StringSet | None = ...,
+        chatroom: _builtins.bool | None = ...,
+        deleted: _builtins.bool | None = ...,
+        changed_since: _builtins.int | None = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        unmask: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_changed_since", b"_changed_since", "_chatroom", b"_chatroom", "_deleted", b"_deleted", "changed_since", b"changed_since", "chatroom", b"chatroom", "deleted", b"deleted", "username", b"username"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed_since", b"_changed_since", "_chatroom", b"_chatroom", "_deleted", b"_deleted", "changed_since", b"changed_since", "chatroom", b"chatroom", "columns", b"columns", "deleted", b"deleted", "limit", b"limit", "offset", b"offset", "unmask", b"unmask", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__changed_since: _TypeAlias = _typing.Literal["changed_since"]  # noqa: Y015
+    _WhichOneofArgType__changed_since: _TypeAlias = _typing.Literal["_changed_since", b"_changed_since"]  # noqa: Y015
+    _WhichOneofReturnType__chatroom: _TypeAlias = _typing.Literal["chatroom"]  # noqa: Y015
+    _WhichOneofArgType__chatroom: _TypeAlias = _typing.Literal["_chatroom", b"_chatroom"]  # noqa: Y015
+    _WhichOneofReturnType__deleted: _TypeAlias = _typing.Literal["deleted"]  # noqa: Y015
+    _WhichOneofArgType__deleted: _TypeAlias = _typing.Literal["_deleted", b"_deleted"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__changed_since) -> _WhichOneofReturnType__changed_since | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chatroom) -> _WhichOneofReturnType__chatroom | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deleted) -> _WhichOneofReturnType__deleted | None: ...
+
+Global___SearchContactsRequest: _TypeAlias = SearchContactsRequest  # noqa: Y015
+
+@_typing.final
+class SearchContactsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contact]: ...
+    def __init__(
+        self,
+        *,
+        total: _builtins.int = ...,
+        items: _abc.Iterable[Global___Contact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchContactsResponse: _TypeAlias = SearchContactsResponse  # noqa: Y015
+
+@_typing.final
+class Contact(_message.Message):
+    """One row of the contacts dataset; columns that were not asked for are unset. Fields are named as the
+    columns, in snake case.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    ENCRYPT_USER_NAME_FIELD_NUMBER: _builtins.int
+    CONTACT_TYPE_FIELD_NUMBER: _builtins.int
+    DELETE_FLAG_FIELD_NUMBER: _builtins.int
+    VERIFY_FLAG_FIELD_NUMBER: _builtins.int
+    SEX_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    PROVINCE_FIELD_NUMBER: _builtins.int
+    CITY_FIELD_NUMBER: _builtins.int
+    MOBILE_FIELD_NUMBER: _builtins.int
+    NICK_NAME_FIELD_NUMBER: _builtins.int
+    REMARK_FIELD_NUMBER: _builtins.int
+    SNS_USER_INFO_FIELD_NUMBER: _builtins.int
+    CUSTOM_INFO_FIELD_NUMBER: _builtins.int
+    GUID_FIELD_NUMBER: _builtins.int
+    NOTIFY_TYPE_FIELD_NUMBER: _builtins.int
+    INGESTION_TIME_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELDS_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    SRC_DOOR_FIELD_NUMBER: _builtins.int
+    SRC_FILE_FIELD_NUMBER: _builtins.int
+    SRC_LINE_FIELD_NUMBER: _builtins.int
+    SRC_ELEMENT_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    alias: _builtins.str
+    encrypt_user_name: _builtins.str
+    contact_type: _builtins.int
+    delete_flag: _builtins.int
+    verify_flag: _builtins.int
+    sex: _builtins.int
+    country: _builtins.str
+    province: _builtins.str
+    city: _builtins.str
+    mobile: _builtins.str
+    nick_name: _builtins.str
+    remark: _builtins.str
+    sns_user_info: _builtins.str
+    custom_info: _builtins.str
+    guid: _builtins.str
+    notify_type: _builtins.int
+    ingestion_time: _builtins.int
+    """Unix seconds."""
+    extra_fields: _builtins.str
+    schema_version: _builtins.int
+    src_door: _builtins.str
+    src_file: _builtins.str
+    src_line: _builtins.int
+    src_element: _builtins.int
+    year: _builtins.int
+    month: _builtins.int
+    day: _builtins.int
+    def __init__(
+        self,
+        *,
+        username: _builtins.str | None = ...,
+        alias: _builtins.str | None = ...,
+        encrypt_user_name: _builtins.str | None = ...,
+        contact_type: _builtins.int | None = ...,
+        delete_flag: _builtins.int | None = ...,
+        verify_flag: _builtins.int | None = ...,
+        sex: _builtins.int | None = ...,
+        country: _builtins.str | None = ...,
+        province: _builtins.str | None = ...,
+        city: _builtins.str | None = ...,
+        mobile: _builtins.str | None = ...,
+        nick_name: _builtins.str | None = ...,
+        remark: _builtins.str | None = ...,
+        sns_user_info: _builtins.str | None = ...,
+        custom_info: _builtins.str | None = ...,
+        guid: _builtins.str | None = ...,
+        notify_type: _builtins.int | None = ...,
+        ingestion_time: _builtins.int | None = ...,
+        extra_fields: _builtins.str | None = ...,
+        schema_version: _builtins.int | None = ...,
+        src_door: _builtins.str | None = ...,
+        src_file: _builtins.str | None = ...,
+        src_line: _builtins.int | None = ...,
+        src_element: _builtins.int | None = ...,
+        year: _builtins.int | None = ...,
+        month: _builtins.int | None = ...,
+        day: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias", b"_alias", "_city", b"_city", "_contact_type", b"_contact_type", "_country", b"_country", "_custom_info", b"_custom_info", "_day", b"_day", "_delete_flag", b"_delete_flag", "_encrypt_user_name", b"_encrypt_user_name", "_extra_fields", b"_extra_fields", "_guid", b"_guid", "_ingestion_time", b"_ingestion_time", "_mobile", b"_mobile", "_month", b"_month", "_nick_name", b"_nick_name", "_notify_type", b"_notify_type", "_province", b"_province", "_remark", b"_remark", "_schema_version", b"_schema_version", "_sex", b"_sex", "_sns_user_info", b"_sns_user_info", "_src_door", b"_src_door", "_src_element", b"_src_element", "_src_file", b"_src_file", "_src_line", b"_src_line", "_username", b"_username", "_verify_flag", b"_verify_flag", "_year", b"_year", "alias", b"alias", "city", b"city", "contact_type", b"contact_type", "country", b"country", "custom_info", b"custom_info", "day", b"day", "delete_flag", b"delete_flag", "encrypt_user_name", b"encrypt_user_name", "extra_fields", b"extra_fields", "guid", b"guid", "ingestion_time", b"ingestion_time", "mobile", b"mobile", "month", b"month", "nick_name", b"nick_name", "notify_type", b"notify_type", "province", b"province", "remark", b"remark", "schema_version", b"schema_version", "sex", b"sex", "sns_user_info", b"sns_user_info", "src_door", b"src_door", "src_element", b"src_element", "src_file", b"src_file", "src_line", b"src_line", "username", b"username", "verify_flag", b"verify_flag", "year", b"year"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias", b"_alias", "_city", b"_city", "_contact_type", b"_contact_type", "_country", b"_country", "_custom_info", b"_custom_info", "_day", b"_day", "_delete_flag", b"_delete_flag", "_encrypt_user_name", b"_encrypt_user_name", "_extra_fields", b"_extra_fields", "_guid", b"_guid", "_ingestion_time", b"_ingestion_time", "_mobile", b"_mobile", "_month", b"_month", "_nick_name", b"_nick_name", "_notify_type", b"_notify_type", "_province", b"_province", "_remark", b"_remark", "_schema_version", b"_schema_version", "_sex", b"_sex", "_sns_user_info", b"_sns_user_info", "_src_door", b"_src_door", "_src_element", b"_src_element", "_src_file", b"_src_file", "_src_line", b"_src_line", "_username", b"_username", "_verify_flag", b"_verify_flag", "_year", b"_year", "alias", b"alias", "city", b"city", "contact_type", b"contact_type", "country", b"country", "custom_info", b"custom_info", "day", b"day", "delete_flag", b"delete_flag", "encrypt_user_name", b"encrypt_user_name", "extra_fields", b"extra_fields", "guid", b"guid", "ingestion_time", b"ingestion_time", "mobile", b"mobile", "month", b"month", "nick_name", b"nick_name", "notify_type", b"notify_type", "province", b"province", "remark", b"remark", "schema_version", b"schema_version", "sex", b"sex", "sns_user_info", b"sns_user_info", "src_door", b"src_door", "src_element", b"src_element", "src_file", b"src_file", "src_line", b"src_line", "username", b"username", "verify_flag", b"verify_flag", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alias: _TypeAlias = _typing.Literal["alias"]  # noqa: Y015
+    _WhichOneofArgType__alias: _TypeAlias = _typing.Literal["_alias", b"_alias"]  # noqa: Y015
+    _WhichOneofReturnType__city: _TypeAlias = _typing.Literal["city"]  # noqa: Y015
+    _WhichOneofArgType__city: _TypeAlias = _typing.Literal["_city", b"_city"]  # noqa: Y015
+    _WhichOneofReturnType__contact_type: _TypeAlias = _typing.Literal["contact_type"]  # noqa: Y015
+    _WhichOneofArgType__contact_type: _TypeAlias = _typing.Literal["_contact_type", b"_contact_type"]  # noqa: Y015
+    _WhichOneofReturnType__country: _TypeAlias = _typing.Literal["country"]  # noqa: Y015
+    _WhichOneofArgType__country: _TypeAlias = _typing.Literal["_country", b"_country"]  # noqa: Y015
+    _WhichOneofReturnType__custom_info: _TypeAlias = _typing.Literal["custom_info"]  # noqa: Y015
+    _WhichOneofArgType__custom_info: _TypeAlias = _typing.Literal["_custom_info", b"_custom_info"]  # noqa: Y015
+    _WhichOneofReturnType__day: _TypeAlias = _typing.Literal["day"]  # noqa: Y015
+    _WhichOneofArgType__day: _TypeAlias = _typing.Literal["_day", b"_day"]  # noqa: Y015
+    _WhichOneofReturnType__delete_flag: _TypeAlias = _typing.Literal["delete_flag"]  # noqa: Y015
+    _WhichOneofArgType__delete_flag: _TypeAlias = _typing.Literal["_delete_flag", b"_delete_flag"]  # noqa: Y015
+    _WhichOneofReturnType__encrypt_user_name: _TypeAlias = _typing.Literal["encrypt_user_name"]  # noqa: Y015
+    _WhichOneofArgType__encrypt_user_name: _TypeAlias = _typing.Literal["_encrypt_user_name", b"_encrypt_user_name"]  # noqa: Y015
+    _WhichOneofReturnType__extra_fields: _TypeAlias = _typing.Literal["extra_fields"]  # noqa: Y015
+    _WhichOneofArgType__extra_fields: _TypeAlias = _typing.Literal["_extra_fields", b"_extra_fields"]  # noqa: Y015
+    _WhichOneofReturnType__guid: _TypeAlias = _typing.Literal["guid"]  # noqa: Y015
+    _WhichOneofArgType__guid: _TypeAlias = _typing.Literal["_guid", b"_guid"]  # noqa: Y015
+    _WhichOneofReturnType__ingestion_time: _TypeAlias = _typing.Literal["ingestion_time"]  # noqa: Y015
+    _WhichOneofArgType__ingestion_time: _TypeAlias = _typing.Literal["_ingestion_time", b"_ingestion_time"]  # noqa: Y015
+    _WhichOneofReturnType__mobile: _TypeAlias = _typing.Literal["mobile"]  # noqa: Y015
+    _WhichOneofArgType__mobile: _TypeAlias = _typing.Literal["_mobile", b"_mobile"]  # noqa: Y015
+    _WhichOneofReturnType__month: _TypeAlias = _typing.Literal["month"]  # noqa: Y015
+    _WhichOneofArgType__month: _TypeAlias = _typing.Literal["_month", b"_month"]  # noqa: Y015
+    _WhichOneofReturnType__nick_name: _TypeAlias = _typing.Literal["nick_name"]  # noqa: Y015
+    _WhichOneofArgType__nick_name: _TypeAlias = _typing.Literal["_nick_name", b"_nick_name"]  # noqa: Y015
+    _WhichOneofReturnType__notify_type: _TypeAlias = _typing.Literal["notify_type"]  # noqa: Y015
+    _WhichOneofArgType__notify_type: _TypeAlias = _typing.Literal["_notify_type", b"_notify_type"]  # noqa: Y015
+    _WhichOneofReturnType__province: _TypeAlias = _typing.Literal["province"]  # noqa: Y015
+    _WhichOneofArgType__province: _TypeAlias = _typing.Literal["_province", b"_province"]  # noqa: Y015
+    _WhichOneofReturnType__remark: _TypeAlias = _typing.Literal["remark"]  # noqa: Y015
+    _WhichOneofArgType__remark: _TypeAlias = _typing.Literal["_remark", b"_remark"]  # noqa: Y015
+    _WhichOneofReturnType__schema_version: _TypeAlias = _typing.Literal["schema_version"]  # noqa: Y015
+    _WhichOneofArgType__schema_version: _TypeAlias = _typing.Literal["_schema_version", b"_schema_version"]  # noqa: Y015
+    _WhichOneofReturnType__sex: _TypeAlias = _typing.Literal["sex"]  # noqa: Y015
+    _WhichOneofArgType__sex: _TypeAlias = _typing.Literal["_sex", b"_sex"]  # noqa: Y015
+    _WhichOneofReturnType__sns_user_info: _TypeAlias = _typing.Literal["sns_user_info"]  # noqa: Y015
+    _WhichOneofArgType__sns_user_info: _TypeAlias = _typing.Literal["_sns_user_info", b"_sns_user_info"]  # noqa: Y015
+    _WhichOneofReturnType__src_door: _TypeAlias = _typing.Literal["src_door"]  # noqa: Y015
+    _WhichOneofArgType__src_door: _TypeAlias = _typing.Literal["_src_door", b"_src_door"]  # noqa: Y015
+    _WhichOneofReturnType__src_element: _TypeAlias = _typing.Literal["src_element"]  # noqa: Y015
+    _WhichOneofArgType__src_element: _TypeAlias = _typing.Literal["_src_element", b"_src_element"]  # noqa: Y015
+    _WhichOneofReturnType__src_file: _TypeAlias = _typing.Literal["src_file"]  # noqa: Y015
+    _WhichOneofArgType__src_file: _TypeAlias = _typing.Literal["_src_file", b"_src_file"]  # noqa: Y015
+    _WhichOneofReturnType__src_line: _TypeAlias = _typing.Literal["src_line"]  # noqa: Y015
+    _WhichOneofArgType__src_line: _TypeAlias = _typing.Literal["_src_line", b"_src_line"]  # noqa: Y015
+    _WhichOneofReturnType__username: _TypeAlias = _typing.Literal["username"]  # noqa: Y015
+    _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
+    _WhichOneofReturnType__verify_flag: _TypeAlias = _typing.Literal["verify_flag"]  # noqa: Y015
+    _WhichOneofArgType__verify_flag: _TypeAlias = _typing.Literal["_verify_flag", b"_verify_flag"]  # noqa: Y015
+    _WhichOneofReturnType__year: _TypeAlias = _typing.Literal["year"]  # noqa: Y015
+    _WhichOneofArgType__year: _TypeAlias = _typing.Literal["_year", b"_year"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alias) -> _WhichOneofReturnType__alias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__city) -> _WhichOneofReturnType__city | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__contact_type) -> _WhichOneofReturnType__contact_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__country) -> _WhichOneofReturnType__country | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__custom_info) -> _WhichOneofReturnType__custom_info | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day) -> _WhichOneofReturnType__day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delete_flag) -> _WhichOneofReturnType__delete_flag | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__encrypt_user_name) -> _WhichOneofReturnType__encrypt_user_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__extra_fields) -> _WhichOneofReturnType__extra_fields | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guid) -> _WhichOneofReturnType__guid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ingestion_time) -> _WhichOneofReturnType__ingestion_time | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mobile) -> _WhichOneofReturnType__mobile | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__month) -> _WhichOneofReturnType__month | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nick_name) -> _WhichOneofReturnType__nick_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notify_type) -> _WhichOneofReturnType__notify_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__province) -> _WhichOneofReturnType__province | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remark) -> _WhichOneofReturnType__remark | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__schema_version) -> _WhichOneofReturnType__schema_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sex) -> _WhichOneofReturnType__sex | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sns_user_info) -> _WhichOneofReturnType__sns_user_info | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__src_door) -> _WhichOneofReturnType__src_door | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__src_element) -> _WhichOneofReturnType__src_element | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__src_file) -> _WhichOneofReturnType__src_file | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__src_line) -> _WhichOneofReturnType__src_line | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__username) -> _WhichOneofReturnType__username | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_flag) -> _WhichOneofReturnType__verify_flag | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__year) -> _WhichOneofReturnType__year | None: ...
+
+Global___Contact: _TypeAlias = Contact  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class QueryServiceStub:
-    """Reads the messages of the lake. A key of scope `lake:read`; rows are masked
+    """Reads the messages and contacts of the lake. A key of scope `lake:read`; rows are masked
     unless the request asks for clear values and the key has `lake:unmask`.
     """
 
@@ -56,10 +56,15 @@ class QueryServiceStub:
                 request_serializer=millrace_dot_query_dot_v1_dot_query__pb2.CountRequest.SerializeToString,
                 response_deserializer=millrace_dot_query_dot_v1_dot_query__pb2.CountResponse.FromString,
                 _registered_method=True)
+        self.SearchContacts = channel.unary_unary(
+                '/millrace.query.v1.QueryService/SearchContacts',
+                request_serializer=millrace_dot_query_dot_v1_dot_query__pb2.SearchContactsRequest.SerializeToString,
+                response_deserializer=millrace_dot_query_dot_v1_dot_query__pb2.SearchContactsResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
-    """Reads the messages of the lake. A key of scope `lake:read`; rows are masked
+    """Reads the messages and contacts of the lake. A key of scope `lake:read`; rows are masked
     unless the request asks for clear values and the key has `lake:unmask`.
     """
 
@@ -90,6 +95,13 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchContacts(self, request, context):
+        """One page of contacts and chatrooms, ordered by username (LAKE-103).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +125,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     request_deserializer=millrace_dot_query_dot_v1_dot_query__pb2.CountRequest.FromString,
                     response_serializer=millrace_dot_query_dot_v1_dot_query__pb2.CountResponse.SerializeToString,
             ),
+            'SearchContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchContacts,
+                    request_deserializer=millrace_dot_query_dot_v1_dot_query__pb2.SearchContactsRequest.FromString,
+                    response_serializer=millrace_dot_query_dot_v1_dot_query__pb2.SearchContactsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'millrace.query.v1.QueryService', rpc_method_handlers)
@@ -122,7 +139,7 @@ def add_QueryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueryService:
-    """Reads the messages of the lake. A key of scope `lake:read`; rows are masked
+    """Reads the messages and contacts of the lake. A key of scope `lake:read`; rows are masked
     unless the request asks for clear values and the key has `lake:unmask`.
     """
 
@@ -224,6 +241,33 @@ class QueryService:
             '/millrace.query.v1.QueryService/Count',
             millrace_dot_query_dot_v1_dot_query__pb2.CountRequest.SerializeToString,
             millrace_dot_query_dot_v1_dot_query__pb2.CountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/millrace.query.v1.QueryService/SearchContacts',
+            millrace_dot_query_dot_v1_dot_query__pb2.SearchContactsRequest.SerializeToString,
+            millrace_dot_query_dot_v1_dot_query__pb2.SearchContactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class QueryServiceStub:
-    """Reads the messages of the lake. A key of scope `lake:read`; rows are masked
+    """Reads the messages and contacts of the lake. A key of scope `lake:read`; rows are masked
     unless the request asks for clear values and the key has `lake:unmask`.
     """
 
@@ -42,10 +42,12 @@ class QueryServiceStub:
     GetByIds: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetByIdsRequest, _query_pb2.GetByIdsResponse]
     """Rows of these msg_ids, once each; unknown ids are absent (LAKE-102)."""
     Count: _grpc.UnaryUnaryMultiCallable[_query_pb2.CountRequest, _query_pb2.CountResponse]
+    SearchContacts: _grpc.UnaryUnaryMultiCallable[_query_pb2.SearchContactsRequest, _query_pb2.SearchContactsResponse]
+    """One page of contacts and chatrooms, ordered by username (LAKE-103)."""
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
-    """Reads the messages of the lake. A key of scope `lake:read`; rows are masked
+    """Reads the messages and contacts of the lake. A key of scope `lake:read`; rows are masked
     unless the request asks for clear values and the key has `lake:unmask`.
     """
 
@@ -57,9 +59,11 @@ class QueryServiceAsyncStub(QueryServiceStub):
     GetByIds: _aio.UnaryUnaryMultiCallable[_query_pb2.GetByIdsRequest, _query_pb2.GetByIdsResponse]  # type: ignore[assignment]
     """Rows of these msg_ids, once each; unknown ids are absent (LAKE-102)."""
     Count: _aio.UnaryUnaryMultiCallable[_query_pb2.CountRequest, _query_pb2.CountResponse]  # type: ignore[assignment]
+    SearchContacts: _aio.UnaryUnaryMultiCallable[_query_pb2.SearchContactsRequest, _query_pb2.SearchContactsResponse]  # type: ignore[assignment]
+    """One page of contacts and chatrooms, ordered by username (LAKE-103)."""
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the messages of the lake. A key of scope `lake:read`; rows are masked
+    """Reads the messages and contacts of the lake. A key of scope `lake:read`; rows are masked
     unless the request asks for clear values and the key has `lake:unmask`.
     """
 
@@ -93,5 +97,13 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_pb2.CountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.CountResponse, _abc.Awaitable[_query_pb2.CountResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SearchContacts(
+        self,
+        request: _query_pb2.SearchContactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.SearchContactsResponse, _abc.Awaitable[_query_pb2.SearchContactsResponse]]:
+        """One page of contacts and chatrooms, ordered by username (LAKE-103)."""
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
