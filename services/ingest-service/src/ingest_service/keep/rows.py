@@ -28,7 +28,7 @@ _KEYS: Final = {
 """What makes a row one of its own."""
 
 _BATCH_ROWS: Final = 32_768
-_PART_BYTES: Final = 96_000_000
+_PART_BYTES: Final = 24_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

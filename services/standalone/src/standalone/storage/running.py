@@ -100,7 +100,7 @@ async def _run_step(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from millrace.cli import main; main()",
+        "import sys; sys.argv[0] = 'millrace'; from millrace.cli import main; main()",
         "storage",
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
