@@ -122,6 +122,7 @@ class TableUpkeep:
     def _compact(self, table: DeltaTable, check: Callable[[], None]) -> None:
         for partition in self._compactor.crowded(table):
             check()
+            began = self._clock.monotonic()
             try:
                 done = self._compactor.compact(table, partition)
             except CommitFailedError as error:
@@ -135,4 +136,5 @@ class TableUpkeep:
                 partition=str(partition),
                 files_before=done.files_before,
                 files_after=done.files_after,
+                duration_s=round(self._clock.monotonic() - began, 3),
             )
