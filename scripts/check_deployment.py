@@ -2,6 +2,7 @@
 
 - every Kubernetes overlay is built by kustomize, and each of its objects held against the schemas of the oldest and
   the newest Kubernetes that the manifests are for, strictly;
+- units, timers and CronJobs of the scheduled jobs are those that their definition gives (`--write` makes them);
 - hadolint reads the Dockerfiles, `docker compose config` the compose file, `systemd-analyze verify` the units.
 
 What was right is remembered below build/, by the content of the files: the next run takes no time. A tool that this
@@ -28,6 +29,9 @@ PASSED = ROOT / "build" / "check_deployment"
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
 KUBERNETES = ("1.29", "1.34")
 """The oldest has sidecars, which the webhook door needs; the newest is the one that the manifests were tried on."""
+
+JOBS = ["services/standalone/src/standalone/storage/jobs.yaml", "scripts/scheduled_jobs.py"]
+"""The definition of the scheduled jobs, and what makes files of it."""
 
 _OLDEST_KUBECTL = (1, 21)  # the first whose kustomize knows components
 
@@ -110,6 +114,15 @@ def check_units() -> list[str]:
     ]
 
 
+def check_jobs() -> list[str]:
+    """What of the scheduled jobs' files is not as their definition says."""
+    if not (ROOT / JOBS[0]).exists():
+        return []
+    import scheduled_jobs
+
+    return list(scheduled_jobs.problems(DEPLOY))
+
+
 _UNITS = {".service", ".target", ".timer"}
 
 # Each with the files that it depends on, and whether a machine without its tool fails the check where all is required.
@@ -118,11 +131,19 @@ CHECKS: dict[str, tuple[Callable[[], list[str]], list[str], bool]] = {
     "dockerfiles": (check_dockerfiles, ["deploy/docker", "deploy/lab"], True),
     "compose": (check_compose, ["docker-compose.yml", "deploy/compose"], False),
     "systemd": (check_units, ["deploy/systemd"], False),
+    "jobs": (check_jobs, [*JOBS, "deploy/systemd", "deploy/k8s/components/storage-jobs"], True),
 }
 
 
 def main() -> int:
-    """Run every check whose files changed since it passed; 1 if something is wrong."""
+    """Run every check whose files changed since it passed; 1 if something is wrong.
+
+    With `--write`, first make the files of the scheduled jobs anew.
+    """
+    if "--write" in sys.argv[1:]:
+        import scheduled_jobs
+
+        scheduled_jobs.write(DEPLOY)
     code = 0
     for name, (check, inputs, required) in CHECKS.items():
         mark = PASSED / f"{name}-{_digest(inputs)}"

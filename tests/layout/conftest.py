@@ -77,6 +77,11 @@ class Workload:
     name: str
     pod: Mapping[str, Any]
 
+    @property
+    def ends(self) -> bool:
+        """Whether its process ends by itself."""
+        return self.kind in ("Job", "CronJob")
+
     def containers(self) -> Iterator[Mapping[str, Any]]:
         """Those that start with the pod as well as those that start before it."""
         yield from self.pod.get("initContainers", ())
@@ -99,6 +104,9 @@ class Overlay:
         for thing in self.objects:
             if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
                 yield Workload(thing["kind"], thing["metadata"]["name"], thing["spec"]["template"]["spec"])
+            elif thing["kind"] == "CronJob":
+                template = thing["spec"]["jobTemplate"]["spec"]["template"]
+                yield Workload("CronJob", thing["metadata"]["name"], template["spec"])
 
     def own_containers(self) -> Iterator[tuple[Workload, Mapping[str, Any]]]:
         """The containers that run images of this repository."""

@@ -36,7 +36,7 @@ def test_only_the_job_of_the_first_keys_may_call_the_cluster(overlay: Overlay) -
 
 def test_a_pod_has_longer_to_end_than_it_takes(overlay: Overlay) -> None:
     for workload, container in overlay.own_containers():
-        if workload.kind != "Job":
+        if not workload.ends:
             assert workload.pod["terminationGracePeriodSeconds"] > _drain_s(container) + GRACE_S, (
                 workload.name
             )
@@ -60,7 +60,7 @@ def test_every_process_is_probed_on_its_management_port_and_has_limits(overlay: 
     for workload, container in overlay.own_containers():
         assert "memory" in container["resources"]["limits"], container["name"]
         assert {"cpu", "memory"} <= set(container["resources"]["requests"]), container["name"]
-        if workload.kind == "Job":
+        if workload.ends:
             continue
         assert container["livenessProbe"]["httpGet"]["path"] == "/live", container["name"]
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -82,7 +82,7 @@ def test_the_door_does_not_depend_on_its_relay(overlay: Overlay) -> None:
 
 def test_every_workload_of_several_has_a_disruption_budget(overlay: Overlay) -> None:
     budgets = {budget["metadata"]["name"] for budget in overlay.of("PodDisruptionBudget")}
-    own = {workload.name for workload, _ in overlay.own_containers() if workload.kind != "Job"}
+    own = {workload.name for workload, _ in overlay.own_containers() if not workload.ends}
     assert budgets == own
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from millrace_runtime.logs import configure_logging, get_logger, request_id
+from millrace_runtime.logs import configure_logging, get_logger, logging_during, request_id
 
 
 @pytest.fixture
@@ -72,3 +72,16 @@ def test_a_traceback_has_no_local_variables(out: io.StringIO, as_json: bool) -> 
         get_logger("x").exception("failed")
     assert "ValueError" in out.getvalue()
     assert "secret words" not in out.getvalue()
+
+
+def test_a_command_logs_to_stderr_for_its_time_only(
+    out: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("ingest-service", stream=out)
+    log = get_logger("m")
+    with logging_during("storage", "WARNING"):
+        log.info("unheard")
+        log.warning("within")
+    log.info("afterwards")
+    assert json.loads(capsys.readouterr().err)["service"] == "storage"
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["afterwards"]

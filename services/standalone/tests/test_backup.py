@@ -12,16 +12,19 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
+from ingest_service.keep.archive import archive
 from ingest_service.lake.tables import Lake
 from millrace_ports.journal import JournalRoot, JournalWriter
 from millrace_testkit.messages_lake import MessagesLake, message
 from millrace_testkit.model import read_rows
+from millrace_testkit.model.tables import read_dataset
 from millrace_testkit.standalone import MILLRACE, environment
 from standalone import sample
 from standalone.backup import journals
@@ -108,6 +111,25 @@ def made(installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(made: Path, tmp_path: Path) -> Path:
     """One that may be damaged."""
     return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+def test_archived_days_come_back_with_the_lake(tmp_path: Path) -> None:
+    """LAKE-110: what was archived is in the backup, and what landed late for the same days."""
+    data = tmp_path / "data"
+    lake = MessagesLake(data / "parquet")
+    lake.append(message(1), message(2))
+    archive(Lake(lake.root), data / "metadata", today=date(2027, 1, 1), level=1)
+    lake.append(message(3))
+    taken = backup(tmp_path / "made", data)
+    assert taken.left_out == []
+    restored = tmp_path / "restored"
+    manifest = restore(tmp_path / "made", restored)
+    assert manifest.tables.keys() == {"messages", "archive/messages"}
+    assert len(read_rows(restored / "archive" / "messages")) == 2
+    found = sorted(row["msg_id"] for row in read_dataset(restored, "messages"))
+    assert found == sorted(row["msg_id"] for row in lake.rows)
+    again = archive(Lake(restored / "parquet"), restored / "metadata", today=date(2027, 1, 1), level=1)
+    assert (again.archived_partitions, again.failed) == (1, ())
 
 
 def names(root: Path) -> set[str]:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO, cast
 
@@ -69,6 +71,20 @@ def configure_logging(
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
     for name in _SILENT:
         logging.getLogger(name).setLevel(threshold if threshold <= logging.DEBUG else logging.CRITICAL)
+
+
+@contextmanager
+def logging_during(service: str, level: str) -> Iterator[None]:
+    """`configure_logging` for a command that is a part of a process: the former configuration comes back at the end."""
+    root = logging.getLogger()
+    former, handlers, threshold = structlog.get_config(), list(root.handlers), root.level
+    configure_logging(service, level)
+    try:
+        yield
+    finally:
+        structlog.configure(**former)
+        root.handlers[:] = handlers
+        root.setLevel(threshold)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

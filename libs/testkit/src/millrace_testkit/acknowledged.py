@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from millrace_testkit.model import read_rows
+from millrace_testkit.model.tables import read_dataset
 from millrace_testkit.progress import journal_roots
 
 
@@ -29,7 +29,7 @@ def lost(data: Path | Sequence[Path], acknowledged: Iterable[bytes]) -> Counter[
 def lost_messages(data: Path, acknowledged: Iterable[bytes]) -> set[str]:
     """msg_ids of acknowledged bodies without a row; the body alone is asked, no journal and no model."""
     wanted = {message["msg_id"] for body in acknowledged if (message := _ordinary(body))}
-    return wanted - {row["msg_id"] for row in read_rows(data / "parquet" / "messages")}
+    return wanted - {row["msg_id"] for row in read_dataset(data, "messages")}
 
 
 def door_rejects(data: Path) -> list[bytes]:

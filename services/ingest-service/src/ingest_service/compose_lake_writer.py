@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import CollectorRegistry
 
 from ingest_service.lake.durable import drop_abandoned
-from ingest_service.lake.recover import check, presence, sharing
+from ingest_service.lake.recover import check, check_archive, presence, sharing
 from ingest_service.lake.tables import Lake
 from ingest_service.land.index.index import KeyIndex
 from ingest_service.land.lander import Lander
@@ -50,8 +50,9 @@ async def compose_lake_writer(
     with presence(metadata) as alone:
         if alone:
             drop_abandoned(metadata / _KEY_INDEX)
-            for line in await asyncio.to_thread(check, lake, metadata):
-                log.warning("lake_commits_taken_back", what=line)
+            for look in (check, check_archive):
+                for line in await asyncio.to_thread(look, lake, metadata):
+                    log.warning("lake_commits_taken_back", what=line)
     with sharing(metadata):
         lander = await asyncio.to_thread(_lander, lake, settings, clock)
         writer = LakeWriter(

@@ -9,13 +9,14 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from ingest_service.keep.compaction import Compactor, Partition, live_files, small_files
+from ingest_service.keep.compaction import Compactor, live_files, small_files
 from ingest_service.keep.limits import Limits
+from ingest_service.lake.archived import Day
 from ingest_service.lake.tables import WRITER_PROPERTIES
 from millrace_testkit.othertable import OtherTable
 
 LIMITS = Limits(small_files=5)
-FIFTH = Partition("2026", "03", "05")
+FIFTH = Day("2026", "03", "05")
 
 
 def compactor(other: OtherTable, limits: Limits = LIMITS) -> Compactor:
@@ -27,7 +28,7 @@ def test_only_partitions_above_the_limit_are_crowded_most_crowded_first(other: O
     other.append(range(6, 12), day="05")
     other.append(range(12, 19), day="06")
     crowded = compactor(other).crowded(other.handle())
-    assert crowded == [Partition("2026", "03", "06"), FIFTH]
+    assert crowded == [Day("2026", "03", "06"), FIFTH]
 
 
 def test_large_files_do_not_count(other: OtherTable) -> None:

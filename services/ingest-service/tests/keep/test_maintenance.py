@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -15,7 +16,9 @@ from ingest_service.keep.limits import Limits
 from ingest_service.keep.maintenance import LEASE, Maintenance
 from ingest_service.keep.metrics import MAINTENANCE_METRICS
 from ingest_service.keep.settings import MaintenanceSettings
-from ingest_service.lake.tables import Lake
+from ingest_service.lake.archived import paths_of
+from ingest_service.lake.partitions import PartitionCatalog
+from ingest_service.lake.tables import Lake, archive_properties
 from millrace_ports.coordination import Coordination, open_coordination
 from millrace_runtime.settings import SettingsError
 from millrace_testkit.clock import ManualClock
@@ -73,6 +76,20 @@ async def test_only_the_holder_of_the_lease_works(
     assert await second.step()
     assert live_files(other.handle()) == 1
     assert not await first.step()
+
+
+async def test_the_archive_is_kept_too_and_stays_as_it_is_packed(lake: Lake, keeper: Keeper) -> None:
+    """LAKE-69, LAKE-120: late messages bring an archived day many small files."""
+    lake.archive.open("other")
+    archived = OtherTable(lake.archive.path("other"), archive_properties("other", 1))
+    archived.append(range(1, 8))
+    assert await keeper("first").step()
+    assert live_files(archived.handle()) == 1
+    assert archived.lines() == list(range(1, 8))
+    footer = pq.read_metadata(paths_of(archived.handle())[0])
+    assert footer.row_group(0).column(0).compression == "ZSTD"
+    (entry,) = PartitionCatalog(lake, lake.root.parent / "metadata").refresh()
+    assert (entry.file_count, entry.record_count, entry.compression) == (1, 7, "zstd")
 
 
 async def test_a_stopped_keeper_frees_the_lease(keeper: Keeper, coordination: Coordination) -> None:

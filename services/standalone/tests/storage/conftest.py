@@ -1,13 +1,12 @@
 """Commands as a user types them, on a lake that landing or a test has written."""
 
+import datetime
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from ingest_service.lake.tables import Lake
@@ -16,25 +15,31 @@ from ingest_service.land.index.index import KeyIndex
 from ingest_service.land.lander import Lander
 from millrace.cli.app import build as build_app
 from millrace_ports.bus.port import Chunk, Partition
-from millrace_testkit.messages_lake import MessagesLake
+from millrace_testkit.messages_lake import MessagesLake, Row, message
 
 NOW_S = 1_773_500_000
 Command = Callable[..., Result]
 
 
+def days_ago(days: int, number: int = 0) -> Row:
+    """A message of noon so many UTC days ago."""
+    today = datetime.datetime.now(datetime.UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    return message(number or days, today - datetime.timedelta(days=days))
+
+
+def result(done: Result) -> Any:
+    """What was printed with --json."""
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path
+
+
 @pytest.fixture
 def lake(tmp_path: Path) -> MessagesLake:
     return MessagesLake(tmp_path / "parquet")
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command sends the logs of its process to the stderr of its test."""
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
 
 
 @pytest.fixture

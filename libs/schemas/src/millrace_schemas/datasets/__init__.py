@@ -29,7 +29,10 @@ class Column:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset: its key, its event time, how it is partitioned and the columns of its files."""
+    """A dataset: its key, its event time, how it is partitioned and the columns of its files.
+
+    `archive_after_days` is the age from which its days belong in the archive; None: they stay.
+    """
 
     name: str
     description: str
@@ -38,6 +41,7 @@ class Dataset:
     event_time: str
     partition_day_of: str
     columns: tuple[Column, ...]
+    archive_after_days: int | None = None
 
     def arrow_schema(self) -> pa.Schema:
         """Columns of the files followed by the directory keys year, month, day (two-digit strings)."""
@@ -69,4 +73,5 @@ def load(name: str) -> Dataset:
         event_time=data["event_time"],
         partition_day_of=data["partition_by"]["day_of"],
         columns=tuple(Column(**column) for column in data["columns"]),
+        archive_after_days=data["retention"].get("archive_after_days"),
     )

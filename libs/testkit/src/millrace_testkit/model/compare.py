@@ -13,7 +13,7 @@ from typing import Any
 from millrace_testkit.model.expected import Expected, expect, origin
 from millrace_testkit.model.journals import Line, in_order, read_journal
 from millrace_testkit.model.rows import Row
-from millrace_testkit.model.tables import read_rows
+from millrace_testkit.model.tables import read_dataset
 from millrace_testkit.model.wire import storable
 from millrace_testkit.progress import journal_roots
 
@@ -56,7 +56,7 @@ def compare(
     are the records of producers that have no journal.
     """
     expected = _expected(data, today, journals, foreign)
-    tables = {name: read_rows(data / "parquet" / name) for name in TABLES}
+    tables = {name: read_dataset(data, name) for name in TABLES}
     return [
         *_messages(expected, tables["messages"]),
         *_keyed("contacts", expected.contacts, tables["contacts"], lambda row: row["username"]),
@@ -77,7 +77,7 @@ def sums(
 ) -> Sums:
     """The sums of LAKE-61 for this data directory; arguments as in `compare`."""
     expected = _expected(data, today, journals, foreign)
-    return _sums(expected, {name: read_rows(data / "parquet" / name) for name in TABLES})
+    return _sums(expected, {name: read_dataset(data, name) for name in TABLES})
 
 
 def _expected(

@@ -1,4 +1,4 @@
-"""Reading a Delta table as it lies on disk: the files of its current version, one by one."""
+"""Reading Delta tables as they lie on disk: the files of their current version, one by one."""
 
 from __future__ import annotations
 
@@ -27,3 +27,28 @@ def read_rows(path: Path) -> list[Row]:
         day = {name.removeprefix("partition."): action[name] for name in partitions}
         rows += ({**row, **day} for row in pq.ParquetFile(path / unquote(action["path"])).read().to_pylist())
     return rows
+
+
+KEYS = {
+    "messages": ("msg_id",),
+    "contacts": ("username",),
+    "other": ("src_door", "src_file", "src_line", "src_element", "payload"),
+}
+
+
+def read_dataset(data: Path, name: str) -> list[Row]:
+    """Every row of a dataset below the data directory, archived ones included, as a reader of both sees them.
+
+    A row in both counts once. Of messages and notifications the archived one counts: they are between the two
+    commits of archiving. Of contacts that of the lake: it has changed since.
+    """
+    hot, archived = read_rows(data / "parquet" / name), read_rows(data / "archive" / name)
+    if not archived:
+        return hot
+    first, second = (hot, archived) if name == "contacts" else (archived, hot)
+    known = {_key(name, row) for row in first}
+    return [*first, *(row for row in second if _key(name, row) not in known)]
+
+
+def _key(name: str, row: Row) -> tuple[Any, ...]:
+    return tuple(row[column] for column in KEYS[name])

@@ -10,19 +10,9 @@ import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties, WriterProperties
 
 from ingest_service.keep.limits import Limits
+from ingest_service.lake.archived import Day
 from ingest_service.lake.durable import sync_file_system
 from millrace_runtime.crash import crash_point
-
-
-class Partition(NamedTuple):
-    """One UTC day of a table, as its directories spell it."""
-
-    year: str
-    month: str
-    day: str
-
-    def __str__(self) -> str:
-        return f"{self.year}-{self.month}-{self.day}"
 
 
 class Compacted(NamedTuple):
@@ -32,14 +22,14 @@ class Compacted(NamedTuple):
     files_after: int
 
 
-def small_files(table: DeltaTable, limits: Limits) -> dict[Partition, frozenset[str]]:
+def small_files(table: DeltaTable, limits: Limits) -> dict[Day, frozenset[str]]:
     """The paths of the small files of each partition that has any."""
     actions = pa.table(table.get_add_actions(flatten=True))
     columns = ("path", "size_bytes", "partition.year", "partition.month", "partition.day")
-    found: dict[Partition, set[str]] = collections.defaultdict(set)
+    found: dict[Day, set[str]] = collections.defaultdict(set)
     for path, size, *day in zip(*(actions[name].to_pylist() for name in columns), strict=True):
         if size < limits.small_bytes:
-            found[Partition(*day)].add(path)
+            found[Day(*day)].add(path)
     return {partition: frozenset(paths) for partition, paths in found.items()}
 
 
@@ -58,9 +48,9 @@ class Compactor:
         self._path = path
         self._properties = properties
         self._limits = limits
-        self._settled: dict[Partition, frozenset[str]] = {}
+        self._settled: dict[Day, frozenset[str]] = {}
 
-    def crowded(self, table: DeltaTable) -> list[Partition]:
+    def crowded(self, table: DeltaTable) -> list[Day]:
         """The partitions with too many small files, most crowded first."""
         small = small_files(table, self._limits)
         self._settled = {day: paths for day, paths in self._settled.items() if small.get(day) == paths}
@@ -71,7 +61,7 @@ class Compactor:
         ]
         return sorted(crowded, key=lambda day: len(small[day]), reverse=True)
 
-    def compact(self, table: DeltaTable, partition: Partition) -> Compacted:
+    def compact(self, table: DeltaTable, partition: Day) -> Compacted:
         """Rewrite the partition's small files and make the result durable.
 
         Appends may commit meanwhile. Raises CommitFailedError when the partition's files were
@@ -79,11 +69,7 @@ class Compactor:
         """
         crash_point("BEFORE_COMPACTION")
         result = table.optimize.compact(
-            partition_filters=[
-                ("year", "=", partition.year),
-                ("month", "=", partition.month),
-                ("day", "=", partition.day),
-            ],
+            partition_filters=partition.partitions,
             target_size=self._limits.target_bytes,
             writer_properties=self._properties,
             # Log entries go only after a sync, by the log's own upkeep.

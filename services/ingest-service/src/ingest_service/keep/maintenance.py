@@ -13,8 +13,9 @@ from deltalake.exceptions import DeltaError
 
 from ingest_service.keep.limits import Limits
 from ingest_service.keep.upkeep import LeaseGoneError, LostRaceError, TableUpkeep
+from ingest_service.lake.partitions import PartitionCatalog
 from ingest_service.lake.recover import upkeep
-from ingest_service.lake.tables import TABLES, Lake
+from ingest_service.lake.tables import ARCHIVED, TABLES, Lake, archive_properties
 from millrace_ports.coordination import Coordination, CoordinationError, Lease, LeaseLostError
 from millrace_runtime.clock import Clock
 from millrace_runtime.logs import get_logger
@@ -50,10 +51,18 @@ class Maintenance:
         self._holder = holder
         self._interval_s = interval_s
         self._ttl_s = lease_ttl_s
+        limits = limits or Limits()
         self._tables = {
-            name: TableUpkeep(lake, name, clock=clock, limits=limits or Limits(), metrics=metrics)
-            for name in TABLES
+            name: TableUpkeep(lake, name, clock=clock, limits=limits, metrics=metrics) for name in TABLES
         }
+        for name in ARCHIVED:
+            label = f"archive/{name}"
+            self._tables[label] = TableUpkeep(
+                lake.archive, name, clock=clock, limits=limits, metrics=metrics,
+                properties=archive_properties(name), label=label,
+            )  # fmt: skip
+        self._catalog = PartitionCatalog(lake, metadata)
+        self._catalogued: dict[str, int] = {}
         self._held = metrics.gauge("millrace_maintenance_lease_held")
         self._failures = metrics.counter("millrace_maintenance_failures")
         self._round_at = metrics.gauge("millrace_maintenance_round_timestamp")
@@ -142,7 +151,20 @@ class Maintenance:
                 raise LeaseGoneError
 
         with upkeep(self._metadata):
-            return self._round_of_tables(check)
+            return (*self._round_of_tables(check), *self._record())
+
+    def _record(self) -> tuple[str, ...]:
+        """Keep the report of partitions level with the tables; what went wrong."""
+        versions = {name: table.version for name, table in self._tables.items()}
+        if versions == self._catalogued:
+            return ()
+        try:
+            self._catalog.refresh()
+        except (DeltaError, OSError) as error:
+            log.warning("partitions_not_recorded", error=str(error))
+            return (f"partitions: {error}",)
+        self._catalogued = versions
+        return ()
 
     def _round_of_tables(self, check: Callable[[], None]) -> tuple[str, ...]:
         troubles = []

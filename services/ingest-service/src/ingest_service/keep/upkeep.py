@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
 from ingest_service.keep import logupkeep
@@ -35,13 +35,25 @@ class TableUpkeep:
     the lease: commits are compare-and-swap, and only files go that no version has needed for long.
     """
 
-    def __init__(self, lake: Lake, name: str, *, clock: Clock, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        name: str,
+        *,
+        clock: Clock,
+        limits: Limits,
+        metrics: Metrics,
+        properties: WriterProperties | None = None,
+        label: str = "",
+    ) -> None:
+        """`properties`: how its files are written; `label` names it in metrics and logs where `name` would not do."""
         self._lake = lake
-        self._name = name
-        self._path = lake.path(name)
+        self._table_name = name
+        self._name = name = label or name
+        self._path = lake.path(self._table_name)
         self._clock = clock
         self._limits = limits
-        self._compactor = Compactor(self._path, WRITER_PROPERTIES[name], limits)
+        self._compactor = Compactor(self._path, properties or WRITER_PROPERTIES[self._table_name], limits)
         self._vacuum = Vacuum(self._path, clock, limits)
         self._table: DeltaTable | None = None
         self._seen_version = -1
@@ -77,6 +89,11 @@ class TableUpkeep:
             self._vacuum_due = self._clock.monotonic() + self._limits.vacuum_every_s
         self._head = self._identity(table)
 
+    @property
+    def version(self) -> int:
+        """The table's version at the end of the latest round; -1 before the first."""
+        return self._seen_version
+
     def forget(self) -> None:
         """Start the next round from a fresh handle: after an error it is unknown what this one holds."""
         self._table = None
@@ -90,7 +107,7 @@ class TableUpkeep:
             self.forget()
         if self._table is not None:
             self._table.update_incremental()
-        elif self._lake.exists(self._name):
+        elif self._lake.exists(self._table_name):
             self._table = DeltaTable(str(self._path))
         return self._table
 
@@ -105,6 +122,7 @@ class TableUpkeep:
     def _compact(self, table: DeltaTable, check: Callable[[], None]) -> None:
         for partition in self._compactor.crowded(table):
             check()
+            began = self._clock.monotonic()
             try:
                 done = self._compactor.compact(table, partition)
             except CommitFailedError as error:
@@ -118,4 +136,5 @@ class TableUpkeep:
                 partition=str(partition),
                 files_before=done.files_before,
                 files_after=done.files_after,
+                duration_s=round(self._clock.monotonic() - began, 3),
             )

@@ -23,6 +23,7 @@ from ingest_service.lake.log import AddedFile, LogUnavailableError, entry, read_
 from ingest_service.lake.tables import TABLES, Lake
 
 MARK = "durable.json"
+ARCHIVE_MARK = "archive_durable.json"
 
 
 class LakeDamagedError(Exception):
@@ -85,10 +86,17 @@ def mark_durable(lake: Lake, metadata: pathlib.Path, versions: Mapping[str, int]
     write_durably(metadata / MARK, [msgspec.json.encode(dict(versions))])
 
 
-def marked(metadata: pathlib.Path) -> dict[str, int]:
+def mark_archive_durable(lake: Lake, metadata: pathlib.Path, name: str, version: int) -> None:
+    """The same for one archived table, by the process that archives: nothing leaves the lake before."""
+    sync_file_system(lake.archive_root)
+    mark = marked(metadata, ARCHIVE_MARK)
+    write_durably(metadata / ARCHIVE_MARK, [msgspec.json.encode(mark | {name: version})])
+
+
+def marked(metadata: pathlib.Path, name: str = MARK) -> dict[str, int]:
     """The recorded versions; none (everything is checked) when there is no readable mark."""
     try:
-        return msgspec.json.decode((metadata / MARK).read_bytes(), type=dict[str, int])
+        return msgspec.json.decode((metadata / name).read_bytes(), type=dict[str, int])
     except (OSError, msgspec.DecodeError):
         return {}
 
@@ -122,6 +130,19 @@ def check(lake: Lake, metadata: pathlib.Path) -> list[str]:
         for name, count in taken.items()
         if count
     ]
+
+
+def check_archive(lake: Lake, metadata: pathlib.Path) -> list[str]:
+    """Takes back commits of the archive after its mark that are bad: what they held is in the lake still, since a day
+    leaves it behind a sync of the archive. Says what it did. Raises LakeDamagedError."""
+    mark = marked(metadata, ARCHIVE_MARK)
+    said = []
+    for name in TABLES:
+        table = lake.archive.path(name)
+        bad = _first_bad(table, mark.get(name, -1) + 1)
+        if bad is not None and (count := _take_back(table, bad, metadata / "quarantine" / f"archive-{name}")):
+            said.append(f"archive/{name}: took back {count} commits from version {bad} on")
+    return said
 
 
 def _entries(table: pathlib.Path) -> dict[int, pathlib.Path]:

@@ -1,4 +1,4 @@
-"""The four tables of the lake and how their files are written."""
+"""The four tables of the lake, those of them that have an archive, and how their files are written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from millrace_schemas import datasets
 TABLES: Final = datasets.NAMES
 """messages, contacts, other, dead_letters."""
 
+ARCHIVED: Final = tuple(name for name in TABLES if datasets.load(name).archive_after_days is not None)
+"""Those whose days move to the archive when they are old enough (LAKE-110)."""
+
+ARCHIVE_LEVEL: Final = 19
+"""Zstd level of archived files, unless another one is asked for."""
+
+# A reader of one row decompresses a row group of each column, and Zstd gains nothing from larger ones.
+_ARCHIVE_GROUP_ROWS: Final = 131_072
+
 CONFIGURATION: Final = {
     # A checkpoint each 100 commits keeps opening a table at some 15 ms; its log is kept for a day.
     "delta.checkpointInterval": "100",
@@ -27,23 +36,43 @@ CONFIGURATION: Final = {
 
 def writer_properties(dataset: str) -> WriterProperties:
     """Snappy, statistics, and dictionaries only where they help (LAKE-69)."""
+    return WriterProperties(compression="SNAPPY", column_properties=_columns(dataset))
+
+
+def archive_properties(dataset: str, level: int = ARCHIVE_LEVEL) -> WriterProperties:
+    """The same with Zstd of that level (LAKE-110)."""
     return WriterProperties(
-        compression="SNAPPY",
-        column_properties={
-            column.name: ColumnProperties(dictionary_enabled=column.dictionary)
-            for column in datasets.load(dataset).columns
-        },
+        compression="ZSTD",
+        compression_level=level,
+        max_row_group_size=_ARCHIVE_GROUP_ROWS,
+        column_properties=_columns(dataset),
     )
+
+
+def _columns(dataset: str) -> dict[str, ColumnProperties]:
+    return {
+        column.name: ColumnProperties(dictionary_enabled=column.dictionary)
+        for column in datasets.load(dataset).columns
+    }
 
 
 WRITER_PROPERTIES: Final = {name: writer_properties(name) for name in TABLES}
 
 
 class Lake:
-    """The tables below one directory (`parquet/`)."""
+    """The tables below one directory (`parquet/`).
 
-    def __init__(self, root: pathlib.Path) -> None:
+    `archive` is the directory of the archived ones, by default `archive` beside it.
+    """
+
+    def __init__(self, root: pathlib.Path, *, archive: pathlib.Path | None = None) -> None:
         self.root = root
+        self.archive_root = archive or root.parent / "archive"
+
+    @property
+    def archive(self) -> Lake:
+        """The archived tables; what is archived stays there."""
+        return Lake(self.archive_root, archive=self.archive_root)
 
     def path(self, dataset: str) -> pathlib.Path:
         """Directory of a table."""

@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from ingest_service.lake.archived import TableView, paths_of
 from ingest_service.lake.tables import WRITER_PROPERTIES, Lake
 from ingest_service.land import contacts
 from ingest_service.land.fold import folded
 from ingest_service.land.held import ATTEMPTS, HOOKS, HeldTable, LostRaceError
 from millrace_schemas import datasets
 
-_FOLD = "contacts/fold"
+FOLD = "contacts/fold"
+"""Advanced by every commit that changes what a fold may read of the lake."""
 
 
 class ContactsTable:
@@ -25,6 +27,7 @@ class ContactsTable:
 
     def __init__(self, lake: Lake) -> None:
         self._table = HeldTable(lake, "contacts")
+        self._archive = TableView(lake.archive.path("contacts"))
         self._schema = datasets.load("contacts").arrow_schema()
 
     @property
@@ -38,7 +41,7 @@ class ContactsTable:
         for _ in range(ATTEMPTS):
             self._table.refresh()
             # Read with the same handle that commits: a fold in between makes the commit fail.
-            fold = self._table.transaction(_FOLD) or 0
+            fold = self._table.transaction(FOLD) or 0
             changed = folded(self._stored(names), events)
             if not changed:
                 return
@@ -60,16 +63,24 @@ class ContactsTable:
             source_alias="s",
             target_alias="t",
             writer_properties=WRITER_PROPERTIES["contacts"],
-            commit_properties=CommitProperties(app_transactions=[Transaction(_FOLD, fold)]),
+            commit_properties=CommitProperties(app_transactions=[Transaction(FOLD, fold)]),
             post_commithook_properties=HOOKS,
         )
         merge.when_matched_update_all().when_not_matched_insert_all().execute()
 
     def _stored(self, names: list[str]) -> Mapping[str, contacts.Row]:
+        """The rows of these contacts. One that is in the lake is newer than an archived one, and wins; the archive is
+        looked at behind it, and a row that is moved in between makes the commit fail, by the counter of folds."""
+        found = self._rows(names, paths_of(self._table.handle))
+        absent = [name for name in names if name not in found]
+        if absent and (archived := self._archive.handle()) is not None:
+            found |= self._rows(absent, paths_of(archived))
+        return found
+
+    def _rows(self, names: list[str], paths: Sequence[str]) -> dict[str, contacts.Row]:
         wanted = pa.array(names, pa.string())
         columns = [name for name in self._schema.names if name not in datasets.PARTITION_COLUMNS]
-        uris = self._table.handle.file_uris()
-        table = self._table.read(columns, pc.field("username").isin(wanted), uris)
+        table = self._table.read(columns, pc.field("username").isin(wanted), paths)
         rows = table.set_column(
             table.schema.get_field_index("ingestion_time"),
             "ingestion_time",

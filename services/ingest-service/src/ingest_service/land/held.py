@@ -39,7 +39,7 @@ class HeldTable:
     """One table of the lake. Used from one thread at a time."""
 
     def __init__(self, lake: Lake, name: str) -> None:
-        self._lake = lake
+        self.lake = lake
         self.name = name
         self.handle: DeltaTable = lake.open(name)
         self._versions: dict[str, int | None] = {}
@@ -55,7 +55,7 @@ class HeldTable:
         try:
             self.handle.update_incremental()
         except DeltaError:
-            self.handle = self._lake.open(self.name)
+            self.handle = self.lake.open(self.name)
 
     def transaction(self, app: str) -> int | None:
         """Version of an app id as of the held handle. Cached: asking the library costs 3 ms."""
@@ -92,7 +92,7 @@ class HeldTable:
 
     def reopen(self) -> None:
         """A handle that knows nothing of what was tried."""
-        self.handle = self._lake.open(self.name)
+        self.handle = self.lake.open(self.name)
 
     def read(self, columns: Sequence[str], condition: pc.Expression, uris: Sequence[str]) -> pa.Table:
         """Rows of these data files that meet a condition, in the dataset's types (a MERGE writes string views)."""
@@ -114,7 +114,7 @@ class HeldTable:
             if version < self._known:
                 raise LogUnavailableError(f"{self.name}: version {version} came after {self._known}")
             for number in range(self._known + 1, version + 1):
-                self._versions.update(read_commit(self._lake.path(self.name), number).transactions)
+                self._versions.update(read_commit(self.lake.path(self.name), number).transactions)
         except LogUnavailableError:
             self._versions.clear()
         self._known = version

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from ingest_service.lake.partitions import PartitionCatalog
 from ingest_service.lake.recover import mark_durable
 from ingest_service.lake.tables import Lake
 from ingest_service.land.batch import Batch
@@ -23,6 +24,8 @@ from millrace_schemas import topics
 
 COMMITS_TOPIC = "lake.commits"
 _EVERY_S = 1.0
+_CATALOG_SHARE = 0.02
+"""Of the landing thread's time, for the report of partitions: a lake of very many files has it less often."""
 
 
 class Reporter:
@@ -57,6 +60,8 @@ class Reporter:
         self._executor = executor
         self._unreported = True
         self._reported_at = 0.0
+        self._catalog = PartitionCatalog(lake, metadata)
+        self._catalog_due = 0.0
 
     def landed(self, batch: Batch) -> None:
         """A batch is in the lake."""
@@ -80,13 +85,26 @@ class Reporter:
         lag = await self._consumer.lag()
         self._observer.lag(lag)
         if self._unreported:
-            loop = asyncio.get_running_loop()
-            positions = await loop.run_in_executor(self._executor, self._write, lag)
-            await self._consumer.report(positions)
-            await self._publish_hint()
+            # What lands from here on is news for the next report, whatever becomes of this one.
+            self._unreported = False
+            try:
+                late = await self._report_all(lag, late=not now and moment < self._catalog_due)
+            except BaseException:
+                self._unreported = True
+                raise
             # A journal is completed when nothing is left of it: look again while there is.
-            self._unreported = any(lag.values())
+            self._unreported = self._unreported or late or any(lag.values())
         return bool(lag)
+
+    async def _report_all(self, lag: Mapping[Partition, int], *, late: bool) -> bool:
+        """Everything that is to be told; the report of partitions not when it is to come `late`, which is returned."""
+        loop = asyncio.get_running_loop()
+        positions = await loop.run_in_executor(self._executor, self._write, lag)
+        await self._consumer.report(positions)
+        await self._publish_hint()
+        if not late:
+            await loop.run_in_executor(self._executor, self._catalogue)
+        return late
 
     async def _publish_hint(self) -> None:
         hint = Record(
@@ -109,3 +127,9 @@ class Reporter:
         mark_durable(self._lake, self._metadata, self._lander.versions())
         crash_point("AFTER_SYNC_BEFORE_CHECKPOINT")
         return self._checkpoints.write(lag, self._clock.now())
+
+    def _catalogue(self) -> None:
+        began = self._clock.monotonic()
+        self._catalog.refresh()
+        ended = self._clock.monotonic()
+        self._catalog_due = ended + (ended - began) / _CATALOG_SHARE

@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
+from ingest_service.lake.archived import TableView
 from ingest_service.land.held import HeldTable
 from ingest_service.land.side import Mask
 
@@ -36,11 +38,12 @@ class StoredOrigins:
     def __init__(self, table: HeldTable, content: Sequence[str]) -> None:
         """`content`: the columns that tell a row from another one of the same origin."""
         self._table = table
+        self._archive = TableView(table.lake.archive.path(table.name))
         self._content = tuple(content)
         self._read: dict[str, _Origins] = {}
 
     def among(self, rows: pa.Table) -> Mask:
-        """Which of these rows the table holds as of its handle, or an earlier one of them repeats."""
+        """Which of these rows the table holds as of its handle, or its archive, or an earlier one of them repeats."""
         found = np.zeros(rows.num_rows, np.bool_)
         if not rows.num_rows:
             return found
@@ -58,19 +61,16 @@ class StoredOrigins:
 
     def _files_with(self, rows: pa.Table) -> list[str]:
         """Live files that may hold an origin of these rows. Forgets files that are not live any more."""
-        adds = pa.table(self._table.handle.get_add_actions(flatten=True))
-        root = str(self._table.handle.table_uri).removeprefix("file://").rstrip("/") + "/"
-        files = [root + path for path in adds.column("path").to_pylist()]
-        self._read = {file: origins for file, origins in self._read.items() if file in set(files)}
-        may = np.ones(len(files), np.bool_)
-        for name in ("src_door", "src_file", "src_line"):
-            if f"min.{name}" not in adds.column_names or f"max.{name}" not in adds.column_names:
-                continue  # a file without statistics may hold anything
-            bounds = pc.min_max(rows.column(name)).as_py()
-            above = pc.less_equal(adds.column(f"min.{name}"), bounds["max"])
-            below = pc.greater_equal(adds.column(f"max.{name}"), bounds["min"])
-            may &= pc.and_(pc.fill_null(above, True), pc.fill_null(below, True)).to_numpy()
-        return [file for file, possible in zip(files, may, strict=True) if possible]
+        live: set[str] = set()
+        found: list[str] = []
+        # The archive behind the table: a row on its way from one to the other is met at least once.
+        for handle in (self._table.handle, self._archive.handle()):
+            if handle is not None:
+                files, may = _looked_at(handle, rows)
+                live.update(files)
+                found += [file for file, possible in zip(files, may, strict=True) if possible]
+        self._read = {file: origins for file, origins in self._read.items() if file in live}
+        return found
 
     def _origins_in(self, file: str) -> _Origins:
         if file not in self._read:
@@ -78,6 +78,22 @@ class StoredOrigins:
                 rows = pq.ParquetFile(source).read(list(_ORIGIN))
             self._read[file] = _origins_of(rows)
         return self._read[file]
+
+
+def _looked_at(handle: DeltaTable, rows: pa.Table) -> tuple[list[str], Mask]:
+    """The live files, and which of them may hold an origin of these rows by what the log says."""
+    adds = pa.table(handle.get_add_actions(flatten=True))
+    root = str(handle.table_uri).removeprefix("file://").rstrip("/") + "/"
+    files = [root + path for path in adds.column("path").to_pylist()]
+    may = np.ones(len(files), np.bool_)
+    for name in ("src_door", "src_file", "src_line"):
+        if f"min.{name}" not in adds.column_names or f"max.{name}" not in adds.column_names:
+            continue  # a file without statistics may hold anything
+        bounds = pc.min_max(rows.column(name)).as_py()
+        above = pc.less_equal(adds.column(f"min.{name}"), bounds["max"])
+        below = pc.greater_equal(adds.column(f"max.{name}"), bounds["min"])
+        may &= pc.and_(pc.fill_null(above, True), pc.fill_null(below, True)).to_numpy()
+    return files, may
 
 
 def _origins_of(rows: pa.Table) -> _Origins:

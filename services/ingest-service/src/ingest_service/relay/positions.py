@@ -148,6 +148,11 @@ class RelayPositions:
         return self._directory / f"{door}.json"
 
 
+def places_of_door(path: pathlib.Path) -> dict[str, Place]:
+    """The places in a positions file, by day; none when it is not there or cannot be read. Raises OSError."""
+    return _load(path)
+
+
 def forget_sent(path: pathlib.Path) -> None:
     """Have the relay of the positions file `path` begin at the first line of every journal again.
 

@@ -1,4 +1,4 @@
-"""The lake's tables, each at one version: the files that this version needs, and the log up to it.
+"""The tables of lake and archive, each at one version: the files that this version needs, and the log up to it.
 
 Data files never change, but maintenance removes those that no newer version needs. When one is gone before it is
 copied, newer versions are taken; what is copied already counts.
@@ -19,29 +19,40 @@ from ingest_service.lake.tables import TABLES, Lake
 from standalone.backup.errors import BackupError
 from standalone.backup.staging import Progress, Source, Staging
 
+ARCHIVE: Final = "archive/"
+
 _ATTEMPTS: Final = 10
 _CHECKPOINT: Final = ".checkpoint.parquet"
 
 
 def copy_lake(lake: Lake, staging: Staging, progress: Progress) -> Mapping[str, int]:
-    """Copy the tables to `parquet/`; their versions.
+    """Copy the tables to `parquet/` and `archive/`; their versions, those of archived ones as `archive/<name>`.
 
-    messages is looked at first: its positions say what has landed, and the others hold at least that much.
+    messages is looked at first: its positions say what has landed, and the others hold at least that much. The
+    archive is looked at behind the lake: what moves from one to the other meanwhile is in the copy, perhaps twice,
+    as between the two commits of archiving.
     Raises BackupError, DeltaError, OSError.
     """
+    places = {name: lake.path(name) for name in TABLES}
+    places |= {f"{ARCHIVE}{name}": lake.archive.path(name) for name in TABLES}
     for _ in range(_ATTEMPTS):
-        tables = {name: DeltaTable(str(lake.path(name))) for name in TABLES if lake.exists(name)}
+        tables = {
+            name: DeltaTable(str(path))
+            for name, path in places.items()
+            if DeltaTable.is_deltatable(str(path))
+        }
         try:
             wanted = {
-                f"parquet/{name}/{place}": source
+                f"{name if name.startswith(ARCHIVE) else f'parquet/{name}'}/{place}": source
                 for name, table in tables.items()
-                for place, source in _files(lake.path(name), table).items()
+                for place, source in _files(places[name], table).items()
             }
             with progress("lake", sum(source.size for source in wanted.values())) as advance:
                 staging.copy_all(wanted, advance)
         except FileNotFoundError:
             continue
-        for name in [name for name in staging.entries if name.startswith("parquet/") and name not in wanted]:
+        copied = [name for name in staging.entries if name.startswith(("parquet/", ARCHIVE))]
+        for name in [name for name in copied if name not in wanted]:
             staging.drop(name)
         return {name: table.version() for name, table in tables.items()}
     raise BackupError(

@@ -16,12 +16,13 @@ import msgspec
 
 from id_service.database.connect import open_engine
 from id_service.segment.skip import skip_ahead
-from ingest_service.lake.recover import MARK
+from ingest_service.lake.recover import ARCHIVE_MARK, MARK
 from ingest_service.relay.positions import forget_sent
 from millrace_ports.bus.embedded import FORMER
 from millrace_relational import DatabaseUrl, RelationalError
 from millrace_runtime.errors import ServiceError
 from standalone.backup.errors import BackupError
+from standalone.backup.lake import ARCHIVE
 from standalone.backup.manifest import Manifest
 from standalone.data_directory import DataDirectory
 
@@ -43,7 +44,15 @@ def lay(directory: DataDirectory, manifest: Manifest) -> None:
     if manifest.tables:
         # Everything is synced before the copy is there at all.
         directory.metadata.mkdir(exist_ok=True)
-        (directory.metadata / MARK).write_bytes(msgspec.json.encode(manifest.tables))
+        archived = {
+            name.removeprefix(ARCHIVE): version
+            for name, version in manifest.tables.items()
+            if name.startswith(ARCHIVE)
+        }
+        hot = {name: version for name, version in manifest.tables.items() if not name.startswith(ARCHIVE)}
+        (directory.metadata / MARK).write_bytes(msgspec.json.encode(hot))
+        if archived:
+            (directory.metadata / ARCHIVE_MARK).write_bytes(msgspec.json.encode(archived))
 
 
 async def skip_ids(at: DatabaseUrl, count: int, *, now: datetime) -> None:

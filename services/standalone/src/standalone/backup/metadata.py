@@ -11,8 +11,10 @@ from typing import Final
 from standalone.backup.errors import BackupError
 from standalone.backup.staging import Source, Staging
 
-_MADE_ANEW: Final = frozenset({"key_index", "checkpoints", "offsets", "durable.json"})
-"""The key index from the tables, reports by whoever writes them, the mark of what is durable by the restore."""
+_MADE_ANEW: Final = frozenset(
+    {"key_index", "checkpoints", "offsets", "durable.json", "archive_durable.json", "partitions.json"}
+)
+"""The key index from the tables, reports by whoever writes them, the marks of what is durable by the restore."""
 
 _LEFT: Final = frozenset({"quarantine"})
 """What recovery has laid aside, for a person to look at."""

@@ -34,7 +34,7 @@ from standalone.backup.staging import Progress, Source, Staging
 from standalone.data_directory import LAYOUT_VERSION, DataDirectory
 
 _KNOWN: Final = frozenset(
-    {"messages", "parquet", "metadata", "bus", "credentials.json", "logs", "servers", "objects"}
+    {"messages", "parquet", "archive", "metadata", "bus", "credentials.json", "logs", "servers", "objects"}
 )
 _KNOWN_MESSAGES: Final = frozenset({"raw", "rejected", FORMER.name})
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from standalone.storage.counting import bar
-from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
 from standalone.storage.output import written
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
@@ -36,7 +35,6 @@ def detect_duplicates(
     from ingest_service.check.duplicates import detect_duplicates as detect
 
     with outcome():
-        log_to_stderr()
         where = roots(parquet_root=parquet_root, archive_root=archive_root)
         with bar("files") as tell:
             report = detect(where.parquet, where.archive, watch=tell)

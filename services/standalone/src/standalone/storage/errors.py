@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import typer
 
-from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import outcome, print_json
 from standalone.storage.roots import Json, ParquetRoot, roots
 
@@ -15,7 +14,6 @@ def errors(parquet_root: ParquetRoot = None, as_json: Json = False) -> None:
     from ingest_service.check.errors import error_counts
 
     with outcome():
-        log_to_stderr()
         report = error_counts(roots(parquet_root=parquet_root).parquet)
         for problem in report.unreadable:
             sys.stderr.write(f"warning: {problem}; its rows are not counted\n")

@@ -1,5 +1,6 @@
 """How a storage command ends: results on stdout, the cause of a failure in one line on stderr (LAKE section 12)."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +12,22 @@ EX_CHECK_FAILED = 3
 EX_CONFIG = 78
 EX_INTERRUPTED = 130
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 @contextmanager
 def outcome() -> Iterator[None]:
     """Ends the command with the exit code of what the block raised: that of a `StorageError`, 78 for a wrong
-    setting, 130 when interrupted."""
+    setting, 130 when interrupted. Log lines go to stderr."""
     from ingest_service.errors import StorageError
+    from millrace_runtime.logs import logging_during
 
+    # A person at a terminal is told the cause once, by `_say`.
+    level = os.environ.get("MILLRACE_LOG_LEVEL") or ("CRITICAL" if sys.stderr.isatty() else "WARNING")
     try:
-        yield
+        _check(level)
+        with logging_during("storage", level):
+            yield
     except StorageError as error:
         _say(error.reason)
         raise typer.Exit(error.exit_code) from None
@@ -38,6 +46,13 @@ def print_json(result: Any) -> None:
     import msgspec
 
     typer.echo(msgspec.json.format(msgspec.json.encode(result), indent=2))
+
+
+def _check(level: str) -> None:
+    if level not in _LEVELS:
+        from millrace_runtime.settings import SettingsError
+
+        raise SettingsError(f"MILLRACE_LOG_LEVEL is wrong: {level!r} is none of {', '.join(_LEVELS)}")
 
 
 def _is_of_settings(error: Exception) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import outcome, print_json
 from standalone.storage.output import written
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
@@ -128,7 +127,6 @@ def _lake(parquet_root: Path | None, archive_root: Path | None) -> "AbstractCont
     from standalone.memory import prefer_one_allocator
 
     prefer_one_allocator()
-    log_to_stderr()
     from ingest_service.errors import BadArgumentError, NotFoundError, StorageIoError, storage_errors
     from query_service.search import local
 

@@ -1,4 +1,5 @@
-"""The directories that a command works on (LAKE-2): given, or beside a given one, or the installation's."""
+"""The directories that a command works on (LAKE-2): given by option or MILLRACE_..., or beside a given one, or the
+installation's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,30 @@ import typer
 from millrace.installation import default_data_directory
 
 RawDir = Annotated[
-    Path | None, typer.Option("--raw-dir", help="Journals; default: messages/raw of the data directory.")
+    Path | None,
+    typer.Option(
+        "--raw-dir", envvar="MILLRACE_RAW_DIR", help="Journals; default: messages/raw of the data directory."
+    ),
 ]
 ParquetRoot = Annotated[
-    Path | None, typer.Option("--parquet-root", help="The lake; default: parquet of the data directory.")
+    Path | None,
+    typer.Option(
+        "--parquet-root",
+        envvar="MILLRACE_PARQUET_ROOT",
+        help="The lake; default: parquet of the data directory.",
+    ),
 ]
-ArchiveRoot = Annotated[Path | None, typer.Option("--archive-root", help="Default: archive beside the lake.")]
+ArchiveRoot = Annotated[
+    Path | None,
+    typer.Option("--archive-root", envvar="MILLRACE_ARCHIVE_ROOT", help="Default: archive beside the lake."),
+]
 CheckpointDir = Annotated[
-    Path | None, typer.Option("--checkpoint-dir", help="Default: metadata/checkpoints beside the lake.")
+    Path | None,
+    typer.Option(
+        "--checkpoint-dir",
+        envvar="MILLRACE_CHECKPOINT_DIR",
+        help="Default: metadata/checkpoints beside the lake.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
 from standalone.storage.roots import Json, ParquetRoot, Roots, roots
 
@@ -26,7 +25,6 @@ _NOT_REGISTERED = "as this release writes it, not registered yet"
 def list_(parquet_root: ParquetRoot = None, as_json: Json = False) -> None:
     """Every registered version of every schema."""
     with outcome():
-        log_to_stderr()
         entries = _entries(_registry(parquet_root))
         if as_json:
             print_json([_described(entry) for entry in entries])
@@ -50,7 +48,6 @@ def show(
     from ingest_service.errors import NotFoundError
 
     with outcome():
-        log_to_stderr()
         registry = _registry(parquet_root)
         entry = registry.get(name, version)
         if entry is None and version is None:
@@ -87,7 +84,6 @@ def check(
     from ingest_service.registry.scan import scan_evolution
 
     with outcome():
-        log_to_stderr()
         names = {of: name for name, of in DATASETS.items()}
         if dataset not in names:
             raise BadArgumentError(f"--dataset: there is no schema of {dataset!r}; of {', '.join(names)}")

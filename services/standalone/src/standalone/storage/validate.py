@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from standalone.storage.counting import advancing
-from standalone.storage.logs import log_to_stderr
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
 from standalone.storage.roots import Json, ParquetRoot, roots
 
@@ -30,7 +29,6 @@ def validate(
     from ingest_service.errors import BadArgumentError
 
     with outcome():
-        log_to_stderr()
         if (path is None) == (not every):
             raise BadArgumentError("give the PATH of a partition, or --all")
         reports = list(advancing(_all(parquet_root) if path is None else _one(path), "partitions"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from ingest_service.lake.archived import TableView, files_by_day
 from ingest_service.lake.log import Commit, LogUnavailableError, read_commit
+from ingest_service.lake.tables import Lake
 from ingest_service.land.index.keys import Keys, keys_of
 from ingest_service.land.index.store import Days, KeyStore, SnapshotUnusableError
 
@@ -30,18 +32,29 @@ class Pending:
 
 
 class KeyIndex:
-    """Every msg_id of the messages table, as of one table version. Not thread safe: the lander owns it.
+    """Every msg_id of the messages table and its archive, as of one table version. Not thread safe: the lander
+    owns it.
+
+    What is archived came out of the table, so the archive's commits bring no keys: a key that was followed, or read
+    once, stays. Only a rebuild reads the archive, behind the table, and meets every row (LAKE-64).
 
     Args:
         table: directory of the messages table.
         snapshot: file that holds the index between runs; missing or unusable means a rebuild.
         snapshot_every: new keys after which the snapshot is written again, at the least.
+        archive: directory of the archived messages, which need not be there; by default beside the lake.
     """
 
     def __init__(
-        self, table: pathlib.Path, snapshot: pathlib.Path, *, snapshot_every: int = 1_000_000
+        self,
+        table: pathlib.Path,
+        snapshot: pathlib.Path,
+        *,
+        snapshot_every: int = 1_000_000,
+        archive: pathlib.Path | None = None,
     ) -> None:
         self._table = table
+        self._archive = TableView(archive or Lake(table.parent).archive.path(table.name))
         self._snapshot = snapshot
         self._snapshot_every = snapshot_every
         self._store = KeyStore()
@@ -87,7 +100,7 @@ class KeyIndex:
         found = self._store.contains(keys)
         for row in np.flatnonzero(found & ~keys.exact):
             days = self._store.candidate_days(int(keys.buckets[row]), int(keys.values[row]))
-            found[row] = any(_day_holds(handle, day, ids[int(row)].as_py()) for day in sorted(days))
+            found[row] = any(self._day_holds(handle, day, ids[int(row)].as_py()) for day in sorted(days))
         return found
 
     def save(self) -> None:
@@ -113,14 +126,19 @@ class KeyIndex:
         self._store, self._version = store, version
 
     def _rebuild(self, handle: DeltaTable) -> None:
-        root = str(handle.table_uri).removeprefix("file://").rstrip("/") + "/"
-        adds = pa.table(handle.get_add_actions(flatten=True))
-        names = ("path", "partition.year", "partition.month", "partition.day")
-        files = zip(*(adds[name].to_pylist() for name in names), strict=True)
         store = KeyStore()
-        store.add_all(_file_keys(root + path, day_number(*map(int, date))) for path, *date in files)
+        store.add_all(_keys_below(self._table, handle))
+        if (archived := self._archive.handle()) is not None:
+            store.add_all(_keys_below(self._archive.path, archived))
         self._store = store
         self._version = handle.version()
+
+    def _day_holds(self, handle: DeltaTable, day: int, msg_id: str) -> bool:
+        """Whether that day has the row, in the table or, looked at afterwards, in the archive."""
+        if _day_holds(handle, day, msg_id):
+            return True
+        archived = self._archive.handle()
+        return archived is not None and _day_holds(archived, day, msg_id)
 
     def _add_commit(self, commit: Commit) -> None:
         for file in commit.added:
@@ -137,6 +155,12 @@ def partition_filter(day: int) -> list[tuple[str, str, str]]:
     """Delta partition filter of a day number."""
     date = EPOCH + datetime.timedelta(days=day)
     return [("year", "=", f"{date:%Y}"), ("month", "=", f"{date:%m}"), ("day", "=", f"{date:%d}")]
+
+
+def _keys_below(root: pathlib.Path, handle: DeltaTable) -> Iterator[tuple[Keys, Days]]:
+    for day, files in files_by_day(handle).items():
+        for path, _ in files:
+            yield _file_keys(str(root / path), day_number(*map(int, day)))
 
 
 def _file_keys(path: str, day: int) -> tuple[Keys, Days]:
