@@ -103,6 +103,7 @@ def _lander(lake: Lake, settings: LakeWriterSettings, clock: Clock) -> Lander:
         lake.path("messages"),
         settings.data / "metadata" / _KEY_INDEX,
         snapshot_every=settings.index_snapshot_keys,
+        archive=settings.data / "archive" / "messages",
     )
     return Lander(
         lake,

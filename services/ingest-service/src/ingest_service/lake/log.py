@@ -38,7 +38,8 @@ class AddedFile:
 class Commit:
     """One commit.
 
-    `added` are files with new rows; files that a compaction wrote hold old rows and are in `rewritten`.
+    `added` are files with new rows; files that a compaction wrote hold old rows and are in `rewritten`. `removed`:
+    it took rows out of the table, as archiving and repairs do.
     """
 
     version: int
@@ -46,6 +47,7 @@ class Commit:
     added: tuple[AddedFile, ...]
     rewritten: tuple[AddedFile, ...]
     transactions: Mapping[str, int]
+    removed: bool = False
 
 
 def entry(table: pathlib.Path, version: int) -> pathlib.Path:
@@ -69,6 +71,7 @@ def read_commit(table: pathlib.Path, version: int) -> Commit:
     added: list[AddedFile] = []
     rewritten: list[AddedFile] = []
     transactions: dict[str, int] = {}
+    removed = False
     for action in actions:
         if "add" in action:
             add = action["add"]
@@ -76,9 +79,11 @@ def read_commit(table: pathlib.Path, version: int) -> Commit:
             (added if add["dataChange"] else rewritten).append(file)
         elif "commitInfo" in action:
             batch = action["commitInfo"].get(BATCH_KEY)
+        elif "remove" in action:
+            removed = removed or action["remove"].get("dataChange", True)
         elif "txn" in action:
             transactions[action["txn"]["appId"]] = action["txn"]["version"]
-    return Commit(version, batch, tuple(added), tuple(rewritten), transactions)
+    return Commit(version, batch, tuple(added), tuple(rewritten), transactions, removed)
 
 
 def transactions_of(table: pathlib.Path) -> dict[str, int]:

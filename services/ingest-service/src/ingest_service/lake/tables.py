@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from typing import Final
+from typing import Final, Literal, get_args
 
 from deltalake import ColumnProperties, DeltaTable, WriterProperties
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -25,10 +25,14 @@ CONFIGURATION: Final = {
 }
 
 
-def writer_properties(dataset: str) -> WriterProperties:
-    """Snappy, statistics, and dictionaries only where they help (LAKE-69)."""
+Compression = Literal["snappy", "zstd", "gzip"]
+COMPRESSIONS: Final = get_args(Compression)
+
+
+def writer_properties(dataset: str, compression: Compression = "snappy") -> WriterProperties:
+    """Statistics, and dictionaries only where they help (LAKE-69)."""
     return WriterProperties(
-        compression="SNAPPY",
+        compression=_PARQUET_NAMES[compression],
         column_properties={
             column.name: ColumnProperties(dictionary_enabled=column.dictionary)
             for column in datasets.load(dataset).columns
@@ -36,14 +40,25 @@ def writer_properties(dataset: str) -> WriterProperties:
     )
 
 
+_PARQUET_NAMES: Final[dict[Compression, Literal["SNAPPY", "ZSTD", "GZIP"]]] = {
+    "snappy": "SNAPPY",
+    "zstd": "ZSTD",
+    "gzip": "GZIP",
+}
+
 WRITER_PROPERTIES: Final = {name: writer_properties(name) for name in TABLES}
 
 
 class Lake:
-    """The tables below one directory (`parquet/`)."""
+    """The tables below one directory (`parquet/`); new files are written with `compression`."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, compression: Compression = "snappy") -> None:
         self.root = root
+        self._compression = compression
+
+    def properties(self, dataset: str) -> WriterProperties:
+        """How files of a table are written."""
+        return writer_properties(dataset, self._compression)
 
     def path(self, dataset: str) -> pathlib.Path:
         """Directory of a table."""

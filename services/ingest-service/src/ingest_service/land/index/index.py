@@ -1,11 +1,14 @@
-"""The index as a cache of a table version: loaded, rebuilt, and kept in step with the commit log."""
+"""The index as a cache of a table version: loaded, rebuilt, and kept in step with the commit log.
+
+It holds the ids of the archive too (LAKE-64). Rows come into the archive from the table alone, so only a rebuild
+has to read it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +39,19 @@ class KeyIndex:
         table: directory of the messages table.
         snapshot: file that holds the index between runs; missing or unusable means a rebuild.
         snapshot_every: new keys after which the snapshot is written again, at the least.
+        archive: directory of the archived messages, which need not be there; None for none.
     """
 
     def __init__(
-        self, table: pathlib.Path, snapshot: pathlib.Path, *, snapshot_every: int = 1_000_000
+        self,
+        table: pathlib.Path,
+        snapshot: pathlib.Path,
+        *,
+        snapshot_every: int = 1_000_000,
+        archive: pathlib.Path | None = None,
     ) -> None:
         self._table = table
+        self._archive = archive
         self._snapshot = snapshot
         self._snapshot_every = snapshot_every
         self._store = KeyStore()
@@ -63,17 +73,21 @@ class KeyIndex:
         """
         if self._version < 0:
             self._open(handle)
-        landed = False
+        landed = removed = False
         version = handle.version()
         try:
             while self._version < version:
                 commit = read_commit(self._table, self._version + 1)
+                removed = removed or commit.removed
                 if pending is not None and commit.batch == pending.batch:
                     self._store.add(pending.keys, pending.days)
                     landed = True
-                else:
+                elif not removed:
                     self._add_commit(commit)
                 self._version += 1
+            if removed:
+                # Rows that went to the archive are there; those of a damaged file have to land again.
+                self._rebuild(handle)
         except (LogUnavailableError, FileNotFoundError):
             # Log cleanup or vacuum was faster than we: the live files hold all that counts. Whether the
             # pending batch landed is then read from the table itself by the caller's position check.
@@ -87,7 +101,7 @@ class KeyIndex:
         found = self._store.contains(keys)
         for row in np.flatnonzero(found & ~keys.exact):
             days = self._store.candidate_days(int(keys.buckets[row]), int(keys.values[row]))
-            found[row] = any(_day_holds(handle, day, ids[int(row)].as_py()) for day in sorted(days))
+            found[row] = any(self._day_holds(handle, day, ids[int(row)].as_py()) for day in sorted(days))
         return found
 
     def save(self) -> None:
@@ -119,8 +133,28 @@ class KeyIndex:
         files = zip(*(adds[name].to_pylist() for name in names), strict=True)
         store = KeyStore()
         store.add_all(_file_keys(root + path, day_number(*map(int, date))) for path, *date in files)
+        # After the table was opened: what archiving takes from it later is in the archive before.
+        store.add_all(_file_keys(path, day) for path, day in self._archived())
         self._store = store
         self._version = handle.version()
+
+    def _archived(self, day: int | None = None) -> list[tuple[str, int]]:
+        """Files of the archive (of one day) and their day numbers."""
+        if self._archive is None or not DeltaTable.is_deltatable(str(self._archive)):
+            return []
+        table = DeltaTable(str(self._archive))
+        adds = pa.table(table.get_add_actions(flatten=True))
+        names = ("path", "partition.year", "partition.month", "partition.day")
+        files = zip(*(adds[name].to_pylist() for name in names), strict=True)
+        days = [(f"{self._archive}/{path}", day_number(*map(int, date))) for path, *date in files]
+        return [(path, number) for path, number in days if day in (None, number)]
+
+    def _day_holds(self, handle: DeltaTable, day: int, msg_id: str) -> bool:
+        hot = handle.file_uris(partition_filters=partition_filter(day))
+        return any(
+            _file_holds(path.removeprefix("file://"), msg_id)
+            for path in (*hot, *(path for path, _ in self._archived(day)))
+        )
 
     def _add_commit(self, commit: Commit) -> None:
         for file in commit.added:
@@ -148,11 +182,7 @@ def _file_keys(path: str, day: int) -> tuple[Keys, Days]:
     return keys, np.full(len(keys), day, np.int32)
 
 
-def _day_holds(handle: DeltaTable, day: int, msg_id: str) -> bool:
-    paths: Iterable[str] = handle.file_uris(partition_filters=partition_filter(day))
-    for path in paths:
-        with pa.OSFile(path.removeprefix("file://")) as source:
-            column = pq.ParquetFile(source).read(["msg_id"]).column("msg_id")
-        if pa.compute.any(pa.compute.equal(column, msg_id)).as_py():
-            return True
-    return False
+def _file_holds(path: str, msg_id: str) -> bool:
+    with pa.OSFile(path) as source:
+        column = pq.ParquetFile(source).read(["msg_id"]).column("msg_id")
+    return bool(pa.compute.any(pa.compute.equal(column, msg_id)).as_py())
