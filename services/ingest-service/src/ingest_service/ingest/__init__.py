@@ -13,8 +13,8 @@ All raise the `StorageError`s of `ingest_service.errors`.
 """
 
 from ingest_service.ingest.convert import convert_all, convert_journal
-from ingest_service.ingest.deduplicate import deduplicate
 from ingest_service.ingest.directory import ingest_directory
+from ingest_service.ingest.duplicates import deduplicate
 from ingest_service.ingest.incremental import incremental_ingest
 from ingest_service.ingest.message import ingest_message
 

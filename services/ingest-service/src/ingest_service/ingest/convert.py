@@ -9,13 +9,12 @@ import pyarrow as pa
 
 from ingest_service.errors import BadArgumentError, NotFoundError, StorageError
 from ingest_service.ingest.failures import ingest_errors
-from ingest_service.ingest.journal import Journal
+from ingest_service.ingest.journal import Journal, journal_root
 from ingest_service.ingest.results import ConvertAllResult, ConvertResult, megabytes
 from ingest_service.ingest.run import JournalRun, Options, Ran
 from ingest_service.ingest.session import LakePlaces, LakeRefusesError, Session, Timing, landing_session
 from ingest_service.lake.tables import COMPRESSIONS, TABLES, Compression
 from ingest_service.land.checkpoint import Status, checkpoint_of
-from millrace_ports.journal import JournalRoot
 from millrace_runtime.logs import get_logger
 from millrace_schemas import datasets
 
@@ -75,7 +74,7 @@ def convert_all(
             raise NotFoundError(f"{raw}: no such directory")
         places = LakePlaces.of(Path(parquet_root), raw)
         converted = skipped = failed = 0
-        root = JournalRoot(raw)
+        root = journal_root(raw)
         with landing_session(places, compression=kind, timing=timing) as session:
             for day in root.days():
                 journal = Journal(root, day)

@@ -9,12 +9,11 @@ from typing import Protocol
 from ingest_service.errors import BadArgumentError, NotFoundError, StorageError
 from ingest_service.ingest.failures import ingest_errors
 from ingest_service.ingest.incremental import BATCH_SIZE
-from ingest_service.ingest.journal import Journal
+from ingest_service.ingest.journal import Journal, journal_root
 from ingest_service.ingest.repair import lay_damage_aside
 from ingest_service.ingest.results import DirectoryReport, JournalReport, ingest_result
 from ingest_service.ingest.run import JournalRun, Options
 from ingest_service.ingest.session import LakePlaces, LakeRefusesError, Session, Timing, landing_session
-from millrace_ports.journal import JournalRoot
 from millrace_runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -79,10 +78,10 @@ def ingest_directory(
         with landing_session(places, timing=timing) as session:
             repaired = lay_damage_aside(session.lake, places.metadata) if overwrite else []
             if repaired:
-                days = JournalRoot(raw).days()
+                days = journal_root(raw).days()
             options = Options(batch_size, deduplicate, anew=overwrite)
             run = _Run(session, checkpoints, options, watcher or _Unwatched())
-            reports = run.over([Journal(JournalRoot(raw), each) for each in days])
+            reports = run.over([Journal(journal_root(raw), each) for each in days])
             session.tidy()
     return DirectoryReport(reports, [str(path) for path in repaired])
 
@@ -94,7 +93,7 @@ def _days(raw: Path, day: str | None) -> list[str]:
                 raise ValueError
         except ValueError:
             raise BadArgumentError(f"date: {day!r} is not a day YYYY-MM-DD") from None
-    days = [each for each in JournalRoot(raw).days() if day in (None, each)]
+    days = [each for each in journal_root(raw).days() if day in (None, each)]
     if not days:
         raise NotFoundError(f"{raw}: no journal{f' of {day}' if day else ''}", source=raw)
     return days
@@ -129,9 +128,10 @@ class _Run:
         except LakeRefusesError:
             raise
         except StorageError as error:
-            return JournalReport(str(journal.path), None, error.reason, error.error_type, error.exit_code)
+            return JournalReport(str(journal.path), None, {}, error.reason, error.error_type, error.exit_code)
         self._watcher.advanced(max(0, left))
-        return JournalReport(str(journal.path), ingest_result(ran.counts, ran.offset, updated=ran.updated))
+        result = ingest_result(ran.counts, ran.offset, updated=ran.updated)
+        return JournalReport(str(journal.path), result, dict(ran.errors))
 
 
 def _size(journal: Journal) -> int:

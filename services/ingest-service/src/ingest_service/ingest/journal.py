@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest_service.errors import BadArgumentError, NotFoundError
+from ingest_service.land.checkpoint import is_former
 from millrace_ports.bus.embedded import WEBHOOK_MESSAGES
 from millrace_ports.bus.embedded_consumer import chunk_of
 from millrace_ports.bus.port import Chunk, Partition
@@ -15,6 +16,11 @@ from millrace_ports.journal import JournalReader, JournalRoot, Lines, closed, da
 from millrace_ports.journal.root import day_in
 
 _LOCK_WAIT_S = 10.0
+
+
+def journal_root(path: Path) -> JournalRoot:
+    """A directory of journals; that of a former door is named after it."""
+    return JournalRoot(path, door=path.name if is_former(path) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Journal:
             )
         if not path.is_file():
             raise NotFoundError(f"{path}: no such journal", source=path)
-        return cls(JournalRoot(path.parent), day)
+        return cls(journal_root(path.parent), day)
 
     @property
     def path(self) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ingest_service.land.batch import Counts
 
@@ -88,10 +89,12 @@ class ConvertAllResult:
 
 @dataclass(frozen=True, slots=True)
 class JournalReport:
-    """One journal of a directory: `result` of its run, or the error that kept it from being read."""
+    """One journal of a directory: `result` of its run and its rejects by their type (LAKE-91), or the error that kept
+    it from being read."""
 
     journal: str
     result: IngestResult | None
+    errors: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
     error_type: str = ""
     exit_code: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from ingest_service.errors import StorageError, StorageIoError
 from ingest_service.ingest.journal import Journal, JournalLines
 from ingest_service.ingest.landed import Commits
-from ingest_service.ingest.session import Session
+from ingest_service.ingest.session import TROUBLES, Session
 from ingest_service.lake.recover import mark_durable
 from ingest_service.land.batch import Batch, Counts, build
 from ingest_service.land.checkpoint import CheckpointBusyError, CheckpointFile, Status, name_for
@@ -53,13 +54,14 @@ class Options:
 
 @dataclass(slots=True)
 class Ran:
-    """What a run did. `files` are the data files that it added, those of messages first."""
+    """What a run did. `files` are the data files that it added; `errors` counts rejects by their type (LAKE-91)."""
 
     counts: Counts = field(default_factory=Counts)
     batches: int = 0
     offset: int = 0
     updated: bool = False
     files: list[Path] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
 
 
 class JournalRun:
@@ -81,6 +83,7 @@ class JournalRun:
         self._partition = journal.partition
         self._file = CheckpointFile(checkpoints, name_for(journal.path, checkpoints, journal.root.door))
         self._ran = Ran()
+        self._bytes = 0
         self._last: LastMessage | None = None
         self._line_before: int | None = None
         self._commits = Commits(session.lake)
@@ -211,7 +214,9 @@ class JournalRun:
         ran.counts += counts
         ran.batches += 1
         ran.files += self._commits.files
+        ran.errors.update(letter.refused.error_type for letter in batch.dead_letters)
         self._last = last_message(batch) or self._last
+        self._bytes += size
         self._progress(size)
         log.debug("batch_landed", end=span.end, **dataclasses.asdict(counts))
         if self._options.tidy and ran.batches % _TIDY_EVERY_COMMITS == 0:
@@ -235,7 +240,7 @@ class JournalRun:
         commits.done(lander.versions(), lander.standing(self._partition).epoch)
         return counts
 
-    def _report(self, status: Status) -> None:
+    def _report(self, status: Status, error: str = "") -> None:
         """Files durable first, then the checkpoint."""
         session = self._session
         standing = session.lander.standing(self._partition)
@@ -250,7 +255,7 @@ class JournalRun:
                 now_standing=session.lander.standing,
                 last=self._last,
                 status=status,
-                error="",
+                error=error,
                 now=self._clock.now(),
                 patience_s=session.timing.lock_wait_s,
             )
@@ -259,8 +264,15 @@ class JournalRun:
         self._ran.updated = self._line_before != self._ran.offset
 
     def _tell_failure(self, error: Exception) -> None:
-        """The checkpoint says `failed` and why; where the lake itself cannot be asked, at the line it said before."""
+        """The checkpoint says `failed` and why; where the lake cannot be asked, at the line that it said before."""
         why = error.reason if isinstance(error, StorageError) else str(error)
+        try:
+            self._report(Status.FAILED, why)
+        except (*TROUBLES, StorageError) as problem:
+            log.warning("lake_not_synced", source_file=str(self._journal.path), error=str(problem))
+            self._say_failed(why)
+
+    def _say_failed(self, why: str) -> None:
         try:
             with self._file.locked(1.0):
                 checkpoint = self._file.read_or_new(str(self._journal.path))
@@ -276,5 +288,7 @@ class JournalRun:
             duration_s=round(seconds, 3),
             offset=self._ran.offset,
             batches=self._ran.batches,
+            size_bytes=self._bytes,
+            errors=dict(self._ran.errors),
             **dataclasses.asdict(self._ran.counts),
         )

@@ -19,6 +19,7 @@ from ingest_service.keep.upkeep import LostRaceError, TableUpkeep
 from ingest_service.lake.durable import drop_abandoned
 from ingest_service.lake.recover import LakeDamagedError, check, presence, sharing, upkeep
 from ingest_service.lake.tables import TABLES, Compression, Lake
+from ingest_service.land.checkpoint import is_former
 from ingest_service.land.index.index import KeyIndex
 from ingest_service.land.lander import Lander
 from ingest_service.land.lock import IngestLock
@@ -62,8 +63,9 @@ class LakePlaces:
     @classmethod
     def of(cls, parquet_root: Path, raw: Path) -> LakePlaces:
         """Metadata beside the lake, rejects beside the journals."""
-        parquet = parquet_root.expanduser().absolute()
-        return cls(parquet, parquet.parent / "metadata", raw.expanduser().absolute().parent / "rejected")
+        parquet, raw = parquet_root.expanduser().absolute(), raw.expanduser().absolute()
+        beside = raw.parent.parent if is_former(raw) else raw.parent
+        return cls(parquet, parquet.parent / "metadata", beside / "rejected")
 
 
 class Session:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ingest_service.lake.durable import write_durably
+from millrace_ports.bus.embedded import FORMER
 
 SUFFIX = "_checkpoint.json"
 _RETRY_S = 0.01
@@ -113,8 +114,11 @@ def checkpoint_of(journal: pathlib.Path, checkpoint_dir: pathlib.Path) -> Checkp
 
 
 def name_for(journal: pathlib.Path, directory: pathlib.Path, door: str) -> str:
-    """The checkpoint's name: the journal's stem, and with `@<door>` where another journal's file has that name."""
+    """The checkpoint's name: the journal's stem, with `@<door>` for a former door, and where another journal's file
+    has that name."""
     name = journal.stem
+    if is_former(journal.parent):
+        return f"{name}@{door}"
     stored = CheckpointFile(directory, name).read()
     if stored is not None and door:
         other = pathlib.Path(stored.source_file)
@@ -122,3 +126,8 @@ def name_for(journal: pathlib.Path, directory: pathlib.Path, door: str) -> str:
         if other.is_absolute() and other.is_file() and not (journal.exists() and other.samefile(journal)):
             return f"{name}@{door}"
     return name
+
+
+def is_former(directory: pathlib.Path) -> bool:
+    """Whether journals there are those of a former door, after which the directory is named."""
+    return directory.parent.parts[-2:] == FORMER.parts

@@ -12,7 +12,7 @@ from ingest_service.land.batch import Batch
 from ingest_service.land.checkpoint import CheckpointBusyError, CheckpointFile, Status, name_for
 from ingest_service.land.lander import Standing
 from ingest_service.land.positions import is_journal
-from millrace_ports.bus.embedded import FORMER, journal_of
+from millrace_ports.bus.embedded import journal_of
 from millrace_ports.bus.port import Partition
 from millrace_runtime.logs import get_logger
 
@@ -198,12 +198,10 @@ class Checkpoints:
 
     def _file(self, partition: Partition) -> CheckpointFile:
         first, _, name = partition.name.rpartition("/")
-        if not is_journal(partition):
-            name = f"{partition.topic}-{name}-{first}"
-        elif (journal := journal_of(self._data, partition)).is_relative_to(self._data / FORMER):
-            name = f"{name}@{first}"
+        if is_journal(partition):
+            name = name_for(journal_of(self._data, partition), self._directory, first)
         else:
-            name = name_for(journal, self._directory, first)
+            name = f"{partition.topic}-{name}-{first}"
         return CheckpointFile(self._directory, name)
 
 

@@ -112,7 +112,12 @@ def _as_json(report: "DirectoryReport") -> dict[str, Any]:
         "journals": [
             {"journal": one.journal, "error": one.error, "error_type": one.error_type}
             if one.result is None
-            else {"journal": one.journal, **asdict(one.result), "accounting": asdict(one.result.accounting)}
+            else {
+                "journal": one.journal,
+                **asdict(one.result),
+                "accounting": asdict(one.result.accounting),
+                "errors": one.errors,
+            }
             for one in report.journals
         ],
         "totals": asdict(report.totals),
