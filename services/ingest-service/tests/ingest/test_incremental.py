@@ -165,7 +165,7 @@ def test_an_unreadable_checkpoint_counts_as_none(installation: Installation) -> 
     run(installation, journal)
     before = {table: installation.rows(table) for table in ("messages", "contacts", "other", "dead_letters")}
     (installation.checkpoints / f"{DAY}_checkpoint.json").write_bytes(b'{"source_file": 3')
-    again = run(installation, journal, batch_size=10)
+    again = run(installation, journal, batch_size=1)
     assert (again.total_processed, again.deduplicated, again.skipped_duplicates) == (33, 0, 30)
     assert again.checkpoint_offset == 33
     assert {table: installation.rows(table) for table in before} == before
@@ -264,7 +264,7 @@ def test_files_have_dictionaries_where_they_help_and_statistics(installation: In
 @settings(max_examples=5)
 @given(
     cuts=st.lists(st.integers(1, 40), min_size=1, max_size=3),
-    batch_size=st.integers(4, 15),
+    batch_size=st.integers(1, 2),
     again=st.lists(st.booleans(), min_size=4, max_size=4),
 )
 def test_any_sequence_of_runs_gives_the_lake_of_the_journal(

@@ -51,7 +51,7 @@ def cramped(tmp_path: Path, volume: Path) -> Installation:
 def run(installation: Installation) -> IngestResult:
     journal = next(installation.raw.glob("*.jsonl"))
     return incremental_ingest(
-        journal, installation.parquet, installation.checkpoints, 100, timing=installation.timing
+        journal, installation.parquet, installation.checkpoints, 6, timing=installation.timing
     )
 
 

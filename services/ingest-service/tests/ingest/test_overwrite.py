@@ -38,7 +38,7 @@ def filled(installation: Installation) -> Installation:
 def test_reading_all_again_changes_nothing(filled: Installation) -> None:
     tables = ("messages", "contacts", "other", "dead_letters")
     before = {table: filled.rows(table) for table in tables}
-    results = filled.ingest(overwrite=True, batch_size=7)
+    results = filled.ingest(overwrite=True, batch_size=1)
     assert [one.total_processed for one in results] == [43, 31, 11]
     assert sum(one.deduplicated for one in results) == 0
     assert {table: filled.rows(table) for table in tables} == before

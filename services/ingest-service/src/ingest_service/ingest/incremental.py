@@ -29,7 +29,7 @@ def incremental_ingest(
         source_jsonl: the journal, `YYYY-MM-DD.jsonl`. Rejects go to `rejected` beside its directory.
         parquet_root: the lake; what is kept about it goes to `metadata` beside it.
         checkpoint_dir: where checkpoints go; default `metadata/checkpoints` beside the lake.
-        batch_size: lines landed at once, fewer where they are long.
+        batch_size: lines of a batch; up to 16 batches, or 10 MiB, are one commit, which bounds the memory.
         deduplicate: keep one row per msg_id, over all days, hot and archive (LAKE-64). Otherwise every line
             is a row; lines that the lake holds are not read again either way.
         timing: clock, sleep and patience, for tests.

@@ -78,12 +78,11 @@ class JournalLines:
     For one thread at a time. Holds one batch and one block of the file.
     """
 
-    def __init__(
-        self, journal: Journal, *, batch_size: int, batch_bytes: int, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, journal: Journal, *, lines: int, size: int, now_ms: Callable[[], int]) -> None:
+        """`lines`, and bytes, that are given out at once at most; a line that is longer comes alone."""
         self._journal = journal
-        self._batch_size = batch_size
-        self._batch_bytes = batch_bytes
+        self._lines_at_once = lines
+        self._size_at_once = size
         self._now_ms = now_ms
         self._partition = journal.partition
         self._reader = JournalReader(journal.root, journal.day)
@@ -98,7 +97,7 @@ class JournalLines:
     def next(self) -> list[Chunk]:
         """The next batch, empty at the end. Raises ReplacedError, OSError, PortError."""
         chunks: list[Chunk] = []
-        rows, size = self._batch_size, self._batch_bytes
+        rows, size = self._lines_at_once, self._size_at_once
         while rows > 0 and size > 0:
             lines = self._read(rows, size, alone=not chunks)
             if lines is None:

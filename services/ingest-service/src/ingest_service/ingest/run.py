@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,9 @@ from millrace_runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-_BATCH_BYTES = 16 << 20
+# A commit costs some 15 ms however few lines it has, and each one leaves a file a day.
+_COMMIT_BATCHES = 16
+_COMMIT_BYTES = 10 << 20
 _REPORT_EVERY_S = 1.0
 _TIDY_EVERY_COMMITS = 40
 
@@ -41,9 +44,9 @@ Progress = Callable[[int], None]
 class Options:
     """How a journal is read.
 
-    `batch_size` lines are landed at once, fewer where they are long. `anew`: from line 1, whatever the lake holds
-    of it already. Without `deduplicate` a message is added whether its msg_id is stored or not. `tidy`: small files
-    are merged meanwhile where they are too many.
+    Up to 16 times `batch_size` lines are one commit, fewer where lines are long. `anew`: from line 1, whatever the
+    lake holds of it already. Without `deduplicate` a message is added whether its msg_id is stored or not. `tidy`:
+    small files are merged meanwhile where they are too many.
     """
 
     batch_size: int
@@ -58,6 +61,7 @@ class Ran:
 
     counts: Counts = field(default_factory=Counts)
     batches: int = 0
+    commits: int = 0
     offset: int = 0
     updated: bool = False
     files: list[Path] = field(default_factory=list)
@@ -148,8 +152,8 @@ class JournalRun:
     def _lines(self) -> JournalLines:
         return JournalLines(
             self._journal,
-            batch_size=self._options.batch_size,
-            batch_bytes=_BATCH_BYTES,
+            lines=self._options.batch_size * _COMMIT_BATCHES,
+            size=_COMMIT_BYTES,
             now_ms=self._clock.now_ms,
         )
 
@@ -212,14 +216,15 @@ class JournalRun:
             log.error("accounting_is_off", source_file=str(self._journal.path), **dataclasses.asdict(counts))
         ran, span = self._ran, batch.spans[0]
         ran.counts += counts
-        ran.batches += 1
+        ran.batches += math.ceil((span.end - span.start) / self._options.batch_size)
+        ran.commits += 1
         ran.files += self._commits.files
         ran.errors.update(letter.refused.error_type for letter in batch.dead_letters)
         self._last = last_message(batch) or self._last
         self._bytes += size
         self._progress(size)
         log.debug("batch_landed", end=span.end, **dataclasses.asdict(counts))
-        if self._options.tidy and ran.batches % _TIDY_EVERY_COMMITS == 0:
+        if self._options.tidy and ran.commits % _TIDY_EVERY_COMMITS == 0:
             self._session.tidy()
         return True
 

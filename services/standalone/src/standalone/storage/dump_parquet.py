@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from ingest_service.ingest.results import DirectoryReport
     from ingest_service.land.batch import Counts
 
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Lines that are landed at once.")]
+BatchSize = Annotated[
+    int,
+    typer.Option("--batch-size", min=1, help="Lines of a batch; a commit takes up to 16 batches, or 10 MiB."),
+]
 Deduplicate = Annotated[
     bool,
     typer.Option(
@@ -46,11 +49,13 @@ def dump_parquet(
 
     Safe beside a running lake writer and at any moment interrupted: the next run goes on.
     """
+    from standalone.memory import prefer_one_allocator
     from standalone.storage.bytes_progress import bytes_progress
     from standalone.storage.logs import log_to_stderr
 
     with outcome():
         log_to_stderr()
+        prefer_one_allocator()
         from ingest_service.ingest import ingest_directory
 
         places = roots(raw_dir=raw_dir, parquet_root=parquet_root, checkpoint_dir=checkpoint_dir)
