@@ -44,12 +44,14 @@ def ended(process: subprocess.Popen[bytes]) -> int:
 async def test_all_at_once_give_the_lake_of_the_journals(
     filled: Stack, accepted: Accepted, assert_exact: Exact
 ) -> None:
-    """A door that takes more, a resident writer that is killed, commands that go on, begin anew and are killed."""
+    """A door that takes more, a resident writer that is killed, commands that go on, begin anew and are killed.
+
+    LAKE-S15: 50 at once post all the while."""
     chance = random.Random(7)
     door = filled.door().wait_ready()
     writer = filled.lake_writer(**SMALL_BATCHES)
     bodies = [*itertools.islice(traffic(2), 300)]
-    posting = asyncio.create_task(post_all(door.endpoint.http_port, bodies, connections=4))
+    posting = asyncio.create_task(post_all(door.endpoint.http_port, bodies, connections=50))
     for turn in range(2):
         running = [
             command(filled, "dump-parquet", "--batch-size", "3"),

@@ -12,7 +12,7 @@ import pytest
 from ingest_service.errors import BadArgumentError, NotFoundError
 from ingest_service.ingest import convert_all, convert_journal
 from millrace_schemas import datasets
-from millrace_testkit.builders import contact
+from millrace_testkit.builders import FIRST_SECOND, contact, message
 
 from .conftest import Installation, messages
 
@@ -85,3 +85,16 @@ def test_all_journals_are_converted_once(installation: Installation) -> None:
     assert sorted(installation.ids(), key=int) == [*map(str, range(8)), "9"]
     with pytest.raises(NotFoundError, match="nowhere"):
         convert_all(installation.root / "nowhere", installation.parquet)
+
+
+def test_23210_messages_give_23210_rows(installation: Installation) -> None:
+    """LAKE-S1, by default batches, in two journals and with late messages of ten days."""
+    everything = [message(str(n), FIRST_SECOND + 40 * n) for n in range(23_210)]
+    installation.journal(*everything[:12_000], day="2026-03-14")
+    installation.journal(*everything[12_000:], day="2026-03-15")
+    results = installation.ingest()
+    assert [one.deduplicated for one in results] == [12_000, 11_210]
+    rows = installation.rows()
+    assert {int(row["msg_id"]) for row in rows} == set(range(23_210))
+    assert len(rows) == 23_210
+    assert len({row["day"] for row in rows}) == 11
