@@ -41,6 +41,8 @@ RELAY = (
 RELAY_CLOSING = ("AFTER_CLOSE_BEFORE_POSITION",)
 """When a past day is relayed to its end: `test_relay.py`."""
 MAINTENANCE = ("BEFORE_COMPACTION", "DURING_COMPACTION", "AFTER_COMPACTION_SYNC", "DURING_VACUUM")
+INGEST = ("AFTER_INGEST_COMMIT", "AFTER_QUARANTINE_BEFORE_REPAIR")
+"""Of storage commands alone: `test_two_drivers.py`."""
 
 LATER = ("AFTER_CONTACTS_COMMIT_BEFORE_MESSAGES#3", "AFTER_COMMIT_BEFORE_INDEX#3", "DURING_INDEX_SNAPSHOT#2")
 """In the middle of the work, and a snapshot that replaces an earlier one."""
@@ -60,7 +62,7 @@ EAGER_KEEPER = {
 
 def test_every_crash_point_of_the_source_is_exercised() -> None:
     found = crash_points()
-    assert found["ingest-service"] == {*DOOR, *LAKE_WRITER, *RELAY, *RELAY_CLOSING, *MAINTENANCE}
+    assert found["ingest-service"] == {*DOOR, *LAKE_WRITER, *RELAY, *RELAY_CLOSING, *MAINTENANCE, *INGEST}
     for part in found.keys() - {"ingest-service"}:
         tests = "".join(file.read_text() for file in (ROOT / "services" / part / "tests").rglob("*.py"))
         assert {name for name in found[part] if name not in tests} == set(), part

@@ -100,6 +100,20 @@ def test_a_command_killed_at_any_moment_goes_on(
     assert_exact(filled.data, accepted.bodies)
 
 
+def test_a_rebuild_killed_in_the_middle_is_made_again(
+    filled: Stack, accepted: Accepted, assert_exact: Exact
+) -> None:
+    """LAKE-90: the damaged file is laid aside already, and the table still names it."""
+    assert ended(command(filled, "dump-parquet", "--batch-size", "8")) == 0
+    victim = next((filled.data / "parquet" / "messages").glob("year=*/month=*/day=*/*.parquet"))
+    victim.write_bytes(b"")
+    killed = command(filled, "dump-parquet", "--overwrite", crash_at="AFTER_QUARANTINE_BEFORE_REPAIR")
+    assert ended(killed) == -9
+    assert not victim.exists()
+    assert ended(command(filled, "dump-parquet", "--overwrite")) == 0
+    assert_exact(filled.data, accepted.bodies)
+
+
 def test_a_full_disk_ends_a_command_with_74(stack: Stack, tmp_path: Path) -> None:
     """LAKE-S16 by the command and its own clock: files of over 1 MiB cannot be written."""
     raw = stack.data / "messages" / "raw"
