@@ -49,6 +49,8 @@ ARCHIVING = (
 )
 CLEANING = ("BEFORE_JOURNAL_REMOVAL", "AFTER_JOURNAL_REMOVAL_BEFORE_SIDECARS")
 """Of archiving and cleaning up: `test_keeping.py`."""
+INGEST = ("AFTER_INGEST_COMMIT", "AFTER_QUARANTINE_BEFORE_REPAIR")
+"""Of storage commands alone: `test_two_drivers.py`."""
 
 LATER = ("AFTER_CONTACTS_COMMIT_BEFORE_MESSAGES#3", "AFTER_COMMIT_BEFORE_INDEX#3", "DURING_INDEX_SNAPSHOT#2")
 """In the middle of the work, and a snapshot that replaces an earlier one."""
@@ -76,6 +78,7 @@ def test_every_crash_point_of_the_source_is_exercised() -> None:
         *MAINTENANCE,
         *ARCHIVING,
         *CLEANING,
+        *INGEST,
     }
     for part in found.keys() - {"ingest-service"}:
         tests = "".join(file.read_text() for file in (ROOT / "services" / part / "tests").rglob("*.py"))

@@ -252,7 +252,7 @@ def test_a_writer_that_is_overtaken_at_the_last_moment_lands_nothing(
     other = another()
     commit, append = other.take, landing.lander._messages.append
 
-    def overtaken(*arguments: Any) -> int:
+    def overtaken(*arguments: Any, **options: Any) -> int:
         commit(chunks[0])
         return append(*arguments)
 
@@ -304,7 +304,7 @@ def test_a_crash_before_the_messages_commit_repeats_nothing(landing: Landing, an
     assert [len(landing.rows(t)) for t in ("other", "dead_letters", "contacts", "messages")] == [2, 3, 1, 1]
 
 
-def _crash(*_: Any) -> int:
+def _crash(*_: Any, **_options: Any) -> int:
     raise KeyboardInterrupt
 
 

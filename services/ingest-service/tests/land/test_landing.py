@@ -106,7 +106,7 @@ def test_side_tables_take_only_what_they_do_not_hold(
     assert [len(landing.rows(t)) for t in ("other", "dead_letters", "contacts", "messages")] == [1, 1, 1, 1]
 
 
-def _crash(*_: Any) -> int:
+def _crash(*_: Any, **_options: Any) -> int:
     raise KeyboardInterrupt
 
 

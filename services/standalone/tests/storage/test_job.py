@@ -19,7 +19,7 @@ from millrace_testkit.model.tables import read_rows
 from standalone.storage.jobs import At, Job, Step, load
 from standalone.storage.running import LEASE, JobBusyError, run_job
 
-from .conftest import days_ago
+from .conftest import Command, days_ago
 
 TODAY = datetime.date(2026, 3, 1)
 
@@ -112,3 +112,12 @@ def _wait_for(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_every_step_of_every_job_is_a_command_with_these_options(storage: Command) -> None:
+    for job in load().by_name.values():
+        for step in job.steps:
+            name, *options = step.arguments(TODAY)
+            shown = storage(name, "--help")
+            assert shown.exit_code == 0, name
+            assert all(option in shown.stdout for option in options if option.startswith("--")), step

@@ -155,7 +155,7 @@ class EmbeddedConsumer:
                     break
                 max_records -= len(lines.values)
                 max_bytes -= lines.size
-                self._found.append(_chunk(self._partition(day), lines))
+                self._found.append(chunk_of(self._partition(day), lines))
         return None
 
     def _next_lines(self, reader: JournalReader, max_records: int, max_bytes: int) -> Lines | None:
@@ -249,7 +249,8 @@ class EmbeddedConsumer:
         return Partition(self._topic, f"{self._root.door}/{day}")
 
 
-def _chunk(partition: Partition, lines: Lines) -> Chunk:
+def chunk_of(partition: Partition, lines: Lines) -> Chunk:
+    """Lines of a journal as the records of its partition."""
     end = lines.start + len(lines.values)
     return Chunk(
         partition,

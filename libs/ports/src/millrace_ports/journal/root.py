@@ -51,7 +51,7 @@ class JournalRoot:
             names = [entry.name for entry in os.scandir(self.path)]
         except FileNotFoundError:
             return []
-        return sorted(day for name in names if (day := _day_in(name)))
+        return sorted(day for name in names if (day := day_in(name)))
 
     def file(self, day: str) -> Path:
         """Journal of `day`."""
@@ -92,7 +92,8 @@ class JournalRoot:
         return self._read_door() or ""
 
 
-def _day_in(name: str) -> str | None:
+def day_in(name: str) -> str | None:
+    """UTC day of a journal's file name, None for any other name."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None

@@ -23,6 +23,7 @@ from ingest_service.errors import StorageIoError
 from ingest_service.keep.rows import Difference, Rows, difference, missing
 from ingest_service.lake.archived import Day, files_by_day, paths_of
 from ingest_service.lake.durable import sync_file_system
+from ingest_service.lake.log import ARCHIVED_KEY
 from ingest_service.lake.recover import mark_archive_durable
 from ingest_service.lake.tables import Lake, archive_properties
 from ingest_service.land.contacts_table import FOLD
@@ -33,9 +34,6 @@ from millrace_runtime.logs import get_logger
 log = get_logger(__name__)
 
 _ATTEMPTS = 8
-
-ARCHIVED_KEY = "millrace.archived"
-"""In the log, with the day: this commit takes rows out of the lake that are in the archive."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

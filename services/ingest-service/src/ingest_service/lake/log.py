@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_KEY = "millrace.batch"
+ARCHIVED_KEY = "millrace.archived"
+"""In the log, with the day: this commit takes rows out of the lake that are in the archive."""
 
 _actions = msgspec.json.Decoder(dict[str, Any]).decode_lines
 
@@ -38,7 +40,8 @@ class AddedFile:
 class Commit:
     """One commit.
 
-    `added` are files with new rows; files that a compaction wrote hold old rows and are in `rewritten`.
+    `added` are files with new rows; files that a compaction wrote hold old rows and are in `rewritten`. `removed`:
+    it took rows out of the table for good, as repairs do; archiving does not, which has them elsewhere.
     """
 
     version: int
@@ -46,6 +49,7 @@ class Commit:
     added: tuple[AddedFile, ...]
     rewritten: tuple[AddedFile, ...]
     transactions: Mapping[str, int]
+    removed: bool = False
 
 
 def entry(table: pathlib.Path, version: int) -> pathlib.Path:
@@ -69,6 +73,7 @@ def read_commit(table: pathlib.Path, version: int) -> Commit:
     added: list[AddedFile] = []
     rewritten: list[AddedFile] = []
     transactions: dict[str, int] = {}
+    removed = archived = False
     for action in actions:
         if "add" in action:
             add = action["add"]
@@ -76,9 +81,12 @@ def read_commit(table: pathlib.Path, version: int) -> Commit:
             (added if add["dataChange"] else rewritten).append(file)
         elif "commitInfo" in action:
             batch = action["commitInfo"].get(BATCH_KEY)
+            archived = ARCHIVED_KEY in action["commitInfo"]
+        elif "remove" in action:
+            removed = removed or action["remove"].get("dataChange", True)
         elif "txn" in action:
             transactions[action["txn"]["appId"]] = action["txn"]["version"]
-    return Commit(version, batch, tuple(added), tuple(rewritten), transactions)
+    return Commit(version, batch, tuple(added), tuple(rewritten), transactions, removed and not archived)
 
 
 def transactions_of(table: pathlib.Path) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from typing import Final
+from typing import Final, Literal, get_args
 
 from deltalake import ColumnProperties, DeltaTable, WriterProperties
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -34,9 +34,18 @@ CONFIGURATION: Final = {
 }
 
 
-def writer_properties(dataset: str) -> WriterProperties:
-    """Snappy, statistics, and dictionaries only where they help (LAKE-69)."""
-    return WriterProperties(compression="SNAPPY", column_properties=_columns(dataset))
+Compression = Literal["snappy", "zstd", "gzip"]
+COMPRESSIONS: Final = get_args(Compression)
+_PARQUET_NAMES: Final[dict[Compression, Literal["SNAPPY", "ZSTD", "GZIP"]]] = {
+    "snappy": "SNAPPY",
+    "zstd": "ZSTD",
+    "gzip": "GZIP",
+}
+
+
+def writer_properties(dataset: str, compression: Compression = "snappy") -> WriterProperties:
+    """Statistics, and dictionaries only where they help (LAKE-69)."""
+    return WriterProperties(compression=_PARQUET_NAMES[compression], column_properties=_columns(dataset))
 
 
 def archive_properties(dataset: str, level: int = ARCHIVE_LEVEL) -> WriterProperties:
@@ -60,19 +69,30 @@ WRITER_PROPERTIES: Final = {name: writer_properties(name) for name in TABLES}
 
 
 class Lake:
-    """The tables below one directory (`parquet/`).
+    """The tables below one directory (`parquet/`); new files are written with `compression`.
 
     `archive` is the directory of the archived ones, by default `archive` beside it.
     """
 
-    def __init__(self, root: pathlib.Path, *, archive: pathlib.Path | None = None) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        compression: Compression = "snappy",
+        *,
+        archive: pathlib.Path | None = None,
+    ) -> None:
         self.root = root
         self.archive_root = archive or root.parent / "archive"
+        self._compression = compression
 
     @property
     def archive(self) -> Lake:
         """The archived tables; what is archived stays there."""
         return Lake(self.archive_root, archive=self.archive_root)
+
+    def properties(self, dataset: str) -> WriterProperties:
+        """How files of a table are written."""
+        return writer_properties(dataset, self._compression)
 
     def path(self, dataset: str) -> pathlib.Path:
         """Directory of a table."""

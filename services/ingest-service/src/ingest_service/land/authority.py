@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ingest_service.lake.log import LogUnavailableError
 from ingest_service.land.lander import Lander
@@ -20,14 +20,20 @@ class LandingPositions:
     """`millrace_ports.bus.Positions`. The lander is used in `executor`'s thread alone.
 
     `past_loss` is where to go on, by partition name, when everything up to there was lost and somebody has said so.
+    `begun` is told of each partition and where it is read from.
     """
 
     def __init__(
-        self, lander: Lander, executor: concurrent.futures.Executor, past_loss: Mapping[str, int]
+        self,
+        lander: Lander,
+        executor: concurrent.futures.Executor,
+        past_loss: Mapping[str, int],
+        begun: Callable[[Partition, int], None] = lambda _partition, _position: None,
     ) -> None:
         self._lander = lander
         self._executor = executor
         self._past_loss = past_loss
+        self._begun = begun
         self._presumed: dict[str, int] = {}
         self._asked = False
 
@@ -50,6 +56,7 @@ class LandingPositions:
         position = await loop.run_in_executor(self._executor, self._lander.skip, partition, number)
         if position == number > 0:
             log.warning("went_past_loss", partition=partition.name, number=number)
+        await loop.run_in_executor(self._executor, self._begun, partition, position)
         return position
 
     async def relayed(self, partition: Partition) -> Mapping[str, tuple[str, int]]:

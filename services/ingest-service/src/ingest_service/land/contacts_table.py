@@ -12,7 +12,7 @@ from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from ingest_service.lake.archived import TableView, paths_of
-from ingest_service.lake.tables import WRITER_PROPERTIES, Lake
+from ingest_service.lake.tables import Lake
 from ingest_service.land import contacts
 from ingest_service.land.fold import folded
 from ingest_service.land.held import ATTEMPTS, HOOKS, HeldTable, LostRaceError
@@ -28,6 +28,7 @@ class ContactsTable:
     def __init__(self, lake: Lake) -> None:
         self._table = HeldTable(lake, "contacts")
         self._archive = TableView(lake.archive.path("contacts"))
+        self._properties = lake.properties("contacts")
         self._schema = datasets.load("contacts").arrow_schema()
 
     @property
@@ -62,7 +63,7 @@ class ContactsTable:
             predicate="t.username = s.username",
             source_alias="s",
             target_alias="t",
-            writer_properties=WRITER_PROPERTIES["contacts"],
+            writer_properties=self._properties,
             commit_properties=CommitProperties(app_transactions=[Transaction(FOLD, fold)]),
             post_commithook_properties=HOOKS,
         )

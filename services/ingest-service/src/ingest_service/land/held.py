@@ -15,7 +15,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from ingest_service.lake.log import BATCH_KEY, LogUnavailableError, read_commit
-from ingest_service.lake.tables import WRITER_PROPERTIES, Lake
+from ingest_service.lake.tables import Lake
 from millrace_ports.bus.port import Partition
 from millrace_schemas import datasets
 
@@ -41,6 +41,7 @@ class HeldTable:
     def __init__(self, lake: Lake, name: str) -> None:
         self.lake = lake
         self.name = name
+        self._properties = lake.properties(name)
         self.handle: DeltaTable = lake.open(name)
         self._versions: dict[str, int | None] = {}
         self._known = self.version
@@ -76,7 +77,7 @@ class HeldTable:
                 self.handle,
                 rows,
                 mode="append",
-                writer_properties=WRITER_PROPERTIES[self.name],
+                writer_properties=self._properties,
                 commit_properties=CommitProperties(
                     custom_metadata=metadata, app_transactions=list(transactions)
                 ),

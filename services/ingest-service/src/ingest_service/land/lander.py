@@ -8,20 +8,31 @@ that was overtaken, leaves at worst work to be done again and never a row twice 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ingest_service.lake.log import transactions_of
 from ingest_service.lake.tables import Lake
 from ingest_service.land import marks
-from ingest_service.land.batch import Batch, Counts
+from ingest_service.land.batch import Batch, Counts, Span
 from ingest_service.land.contacts_table import ContactsTable
 from ingest_service.land.held import LostRaceError
 from ingest_service.land.index.index import KeyIndex
 from ingest_service.land.messages_table import MessagesTable
-from ingest_service.land.positions import app_id, latest_epoch, mark_app_id
+from ingest_service.land.positions import app_id, handled_app_id, is_journal, latest_epoch, mark_app_id
 from ingest_service.land.side import DeadLetter, dead_letter_rows
 from ingest_service.land.side_table import Claim, SideTable
 from millrace_ports.bus.port import Partition
 from millrace_runtime.crash import crash_point
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the lake stands in a partition: the last record that it holds, in which epoch, and how many records
+    were handled in all: elements of a batch singly, blank lines not, lines that were read anew again."""
+
+    epoch: int
+    line: int
+    handled: int
 
 
 class Lander:
@@ -74,6 +85,16 @@ class Lander:
         self._positions[partition] = 0
         return 0
 
+    def standing(self, partition: Partition) -> Standing:
+        """Where the lake stands now; what this process thinks of it stays as it is."""
+        self._messages.refresh()
+        epoch = latest_epoch(partition, self._messages.transaction)
+        return Standing(
+            epoch,
+            self._messages.transaction(app_id(partition, epoch)) or 0,
+            self._messages.transaction(handled_app_id(partition)) or 0,
+        )
+
     def skip(self, partition: Partition, number: int) -> int:
         """Moves the position to `number` if it is below: the records in between are lost, or landed another way.
 
@@ -98,18 +119,17 @@ class Lander:
             if app.startswith(begin)
         }
 
-    def commit(self, batch: Batch) -> Counts:
+    def commit(self, batch: Batch, *, deduplicate: bool = True) -> Counts:
         """Lands a batch and returns its accounting (LAKE-61).
+
+        Without `deduplicate`, messages are added whether their msg_id is stored or not.
 
         Raises:
             LostRaceError: another writer landed these records; read on from `position`.
             DeltaError, OSError: the lake cannot be written; read on from `position` when it can.
         """
         self._check(batch)
-        claims = [
-            Claim(span.partition, self._app(span.partition), span.end, self._epochs[span.partition] > 0)
-            for span in batch.spans
-        ]
+        claims = [self._claim(span) for span in batch.spans]
         dead = dead_letter_rows(batch.dead_letters, self._now_s())
         crash_point("BEFORE_REJECT_JOURNAL")
         if batch.dead_letters:
@@ -130,9 +150,14 @@ class Lander:
         }
         then = {self._app(span.partition): span.end for span in batch.spans}
         then |= {
+            app: (self._messages.transaction(app) or 0) + span.counted
+            for span in batch.spans
+            for app in [handled_app_id(span.partition)]
+        }
+        then |= {
             app: mark for app, mark in batch.marks.items() if mark > (self._messages.transaction(app) or 0)
         }
-        landed = self._messages.append(batch, expected, then)
+        landed = self._messages.append(batch, expected, then, deduplicate=deduplicate)
         for span in batch.spans:
             self._positions[span.partition] = span.end
         counts = batch.counts
@@ -175,6 +200,17 @@ class Lander:
                 late[span.partition] = f"{span.partition.name}: the lake is at line {stored}"
         if late:
             raise LostRaceError("; ".join(late.values()), list(late))
+
+    def _claim(self, span: Span) -> Claim:
+        partition, epoch = span.partition, self._epochs[span.partition]
+        return Claim(
+            partition,
+            self._app(partition),
+            span.end,
+            repeated=epoch > 0,
+            before=app_id(partition, epoch - 1) if epoch else None,
+            after=app_id(partition, epoch + 1) if is_journal(partition) else None,
+        )
 
     def _app(self, partition: Partition) -> str:
         return app_id(partition, self._epochs[partition])

@@ -48,6 +48,8 @@ class MessagesTable:
         batch: Batch,
         expected: Mapping[str, tuple[Partition, int | None]],
         then: Mapping[str, int],
+        *,
+        deduplicate: bool = True,
     ) -> int:
         """Commits the new messages of a batch together with its positions; returns how many rows were new.
 
@@ -56,6 +58,7 @@ class MessagesTable:
             expected: app id -> partition, and the version that it must have (None: absent) immediately before
                 the write.
             then: app id -> version that the commit sets.
+            deduplicate: keep of each msg_id only the row that was first; else all rows of the batch are new.
 
         Raises:
             LostRaceError: a position is not the expected one. Nothing of this batch is in the table.
@@ -67,8 +70,7 @@ class MessagesTable:
             if self.refresh(pending) and pending is not None:
                 return len(pending.keys)  # the attempt that raised had landed after all
             self._require(expected)
-            ids = batch.messages.column("msg_id").combine_chunks()
-            fresh = keep_first(batch, self._index.stored(ids, batch.keys, self._table.handle))
+            fresh = self._fresh(batch) if deduplicate else Fresh(batch.messages, batch.keys, batch.days)
             pending = Pending(uuid.uuid4().hex, fresh.keys, fresh.days)
             # Refused, somebody else's commit touched a bucket or a position; whether ours landed shows the log.
             if self._table.append(fresh.table, self._transactions(fresh, then), pending.batch):
@@ -90,6 +92,10 @@ class MessagesTable:
     def save_index(self) -> None:
         """At a clean stop."""
         self._index.save_if_worthwhile()
+
+    def _fresh(self, batch: Batch) -> Fresh:
+        ids = batch.messages.column("msg_id").combine_chunks()
+        return keep_first(batch, self._index.stored(ids, batch.keys, self._table.handle))
 
     def _require(self, expected: Mapping[str, tuple[Partition, int | None]]) -> None:
         lost = [

@@ -27,6 +27,14 @@ def app_id(partition: Partition, epoch: int) -> str:
     return f"lake/{partition.name}#{epoch}" if is_journal(partition) else f"lake/{partition.name}"
 
 
+def handled_app_id(partition: Partition) -> str:
+    """Its version is how many records of the partition were handled, over all epochs: what its checkpoint says.
+
+    In the commit, so that no crash and no second driver makes it wrong.
+    """
+    return f"handled/{partition.name}"
+
+
 def latest_epoch(partition: Partition, version: Callable[[str], int | None]) -> int:
     """The newest epoch that has a position, 0 when none has; `version` looks up an app id."""
     epoch = 0

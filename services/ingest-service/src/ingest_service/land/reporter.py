@@ -124,9 +124,10 @@ class Reporter:
             await self._bus.publish(COMMITS_TOPIC, [hint])
 
     def _write(self, lag: Mapping[Partition, int]) -> dict[Partition, int]:
+        self._checkpoints.gather(self._lander.standing)
         mark_durable(self._lake, self._metadata, self._lander.versions())
         crash_point("AFTER_SYNC_BEFORE_CHECKPOINT")
-        return self._checkpoints.write(lag, self._clock.now())
+        return self._checkpoints.write(lag, self._clock.now(), self._lander.standing)
 
     def _catalogue(self) -> None:
         began = self._clock.monotonic()

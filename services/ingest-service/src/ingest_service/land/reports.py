@@ -1,4 +1,4 @@
-"""What a landing process writes about its progress: reports, never the authority (ARCHITECTURE 4, rules 1 and 11)."""
+"""What landing reports of its progress: checkpoints, never the authority (ARCHITECTURE 4, rules 1 and 11)."""
 
 from __future__ import annotations
 
@@ -6,45 +6,56 @@ import collections
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import msgspec
-
-from ingest_service.lake.durable import write_durably
 from ingest_service.land.batch import Batch
+from ingest_service.land.checkpoint import CheckpointBusyError, CheckpointFile, Status, name_for
+from ingest_service.land.lander import Standing
 from ingest_service.land.positions import is_journal
-from millrace_ports.bus.embedded import FORMER, journal_of
+from millrace_ports.bus.embedded import journal_of
 from millrace_ports.bus.port import Partition
+from millrace_runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+# In the lander's thread: a process that was stopped while it wrote a checkpoint must not hold up landing.
+_PATIENCE_S = 0.2
+
+Standings = Callable[[Partition], Standing]
 
 
-class Checkpoint(msgspec.Struct):
-    """One partition's checkpoint file (LAKE-6), with exactly the sheet's keys. A line is a record, in Kafka."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class LastMessage:
+    """The last message of some rows: its id, and its create_time in Unix seconds."""
 
-    source_file: str
-    last_processed_line: int = 0
-    last_processed_msg_id: str = ""
-    last_processed_timestamp: int = 0
-    processed_record_count: int = 0
-    checkpoint_time: str = ""
-    status: str = "processing"
-    error_message: str = ""
+    msg_id: str
+    timestamp: int
+
+
+def last_message(batch: Batch) -> LastMessage | None:
+    """The last message of a batch; None without any."""
+    last = batch.messages.num_rows - 1
+    if last < 0:
+        return None
+    created = batch.messages.column("create_time")[last].value
+    return LastMessage(batch.messages.column("msg_id")[last].as_py(), created // 1_000_000)
 
 
 @dataclasses.dataclass(slots=True)
 class _Progress:
-    checkpoint: Checkpoint
+    """What is to be told of a partition: a `trouble`, or what landed since the last write."""
+
+    standing: Standing
+    last: LastMessage | None = None
+    trouble: str = ""
     dirty: bool = True
+    completed: bool = False
 
 
 @dataclasses.dataclass(slots=True)
 class _Landed:
-    """A batch's part of one partition; the last message of the batch with its last part."""
-
     partition: Partition
-    line: int
-    counted: int
-    msg_id: str | None = None
-    timestamp: int = 0
+    last: LastMessage | None
 
 
 @dataclasses.dataclass(slots=True)
@@ -53,8 +64,46 @@ class _Failed:
     message: str
 
 
+def advance(
+    file: CheckpointFile,
+    source: str,
+    partition: Partition,
+    *,
+    standing: Standing,
+    now_standing: Standings,
+    last: LastMessage | None,
+    status: Status,
+    error: str,
+    now: datetime.datetime,
+    patience_s: float,
+) -> int:
+    """Brings a checkpoint to where the lake stood before its last sync; returns the line that it says.
+
+    Two drivers may report one journal at the same time. A stored line past `standing` is another one's, later
+    than ours, and stays; unless the lake is not there now either: then it is of a journal that was replaced, or
+    read anew. Raises CheckpointBusyError, OSError.
+    """
+    with file.locked(patience_s):
+        checkpoint = file.read_or_new(source)
+        checkpoint.source_file = source
+        if checkpoint.last_processed_line > standing.line:
+            newer = now_standing(partition)
+            if newer.line >= checkpoint.last_processed_line:
+                standing, last = Standing(newer.epoch, checkpoint.last_processed_line, newer.handled), None
+            elif newer.epoch > standing.epoch:
+                standing, last = newer, None
+        checkpoint.last_processed_line = standing.line
+        checkpoint.processed_record_count = standing.handled
+        if last is not None:
+            checkpoint.last_processed_msg_id = last.msg_id
+            checkpoint.last_processed_timestamp = last.timestamp
+        checkpoint.status, checkpoint.error_message = status, error
+        file.write(checkpoint, now)
+        return standing.line
+
+
 class Checkpoints:
-    """`metadata/checkpoints/<name>_checkpoint.json`, kept in memory and written when the lake is durable.
+    """`metadata/checkpoints/<name>_checkpoint.json`, told of batches and written when the lake is durable.
 
     The name is the journal's, without its ending, and with `@<door>` that of a former door; in Kafka topic,
     partition and topic id.
@@ -71,80 +120,89 @@ class Checkpoints:
         self._news: collections.deque[_Landed | _Failed] = collections.deque()
 
     def landed(self, batch: Batch) -> None:
-        """Takes a landed batch into account, at the next `write`, which may be under way in another thread."""
+        """Takes a landed batch into account, at the next `gather`, which may be under way in another thread."""
         for number, span in enumerate(batch.spans):
-            news = _Landed(span.partition, span.end, span.counted)
-            if number == len(batch.spans) - 1 and batch.messages.num_rows:
-                last = batch.messages.num_rows - 1
-                news.msg_id = batch.messages.column("msg_id")[last].as_py()
-                news.timestamp = int(batch.messages.column("create_time")[last].value // 1_000_000)
-            self._news.append(news)
+            last = last_message(batch) if number == len(batch.spans) - 1 else None
+            self._news.append(_Landed(span.partition, last))
+
+    def begun(self, partition: Partition, position: int) -> None:
+        """A partition is read from there on: told when its checkpoint says something else, as after a crash."""
+        stored = self._file(partition).read() if position else None
+        if position and (
+            stored is None or (stored.last_processed_line, stored.status) != (position, Status.COMPLETED)
+        ):
+            self._news.append(_Landed(partition, None))
 
     def failed(self, partitions: list[Partition], message: str) -> None:
         """An unrecoverable error so far; the next landed batch turns it back to processing. Told as `landed` is."""
         self._news.extend(_Failed(partition, message) for partition in partitions)
 
-    def write(self, lag: Mapping[Partition, int], now: datetime.datetime) -> dict[Partition, int]:
-        """Writes what changed, atomically; a partition with no lag is completed. Returns the positions written.
+    def gather(self, standings: Standings) -> None:
+        """Notes where the lake stands in each partition that has news: before the sync, which covers that."""
+        while self._news:
+            news = self._news[0]
+            standing = standings(news.partition)
+            progress = self._progress.setdefault(news.partition, _Progress(standing))
+            progress.standing, progress.dirty, progress.completed = standing, True, False
+            match news:
+                case _Failed():
+                    progress.trouble = news.message
+                case _Landed():
+                    progress.trouble = ""
+                    progress.last = news.last or progress.last
+            self._news.popleft()
+
+    def write(
+        self, lag: Mapping[Partition, int], now: datetime.datetime, standings: Standings
+    ) -> dict[Partition, int]:
+        """Writes what was gathered, each file atomically; a partition with no lag is completed. Returns the lines.
 
         `lag` names all partitions of Kafka that this process reads: others are somebody else's to report by now.
+        Raises OSError.
         """
-        while self._news:
-            self._take(self._news.popleft())
         for partition in [one for one in self._progress if not is_journal(one) and one not in lag]:
             del self._progress[partition]
         for partition, progress in self._progress.items():
-            checkpoint = progress.checkpoint
-            if checkpoint.status == "processing" and not lag.get(partition, 0):
-                checkpoint.status = "completed"
-                progress.dirty = True
+            if not progress.trouble and not progress.completed and not lag.get(partition, 0):
+                progress.completed = progress.dirty = True
             if progress.dirty:
-                checkpoint.checkpoint_time = now.isoformat(timespec="seconds").replace("+00:00", "Z")
-                write_durably(self._file(partition), [msgspec.json.encode(checkpoint)])
-                progress.dirty = False
-        return {
-            partition: progress.checkpoint.last_processed_line
-            for partition, progress in self._progress.items()
-        }
+                self._write(partition, progress, now, standings)
+        return {partition: progress.standing.line for partition, progress in self._progress.items()}
 
-    def _take(self, news: _Landed | _Failed) -> None:
-        progress = self._of(news.partition)
-        checkpoint = progress.checkpoint
-        if isinstance(news, _Failed):
-            checkpoint.status, checkpoint.error_message = "failed", news.message
-        else:
-            checkpoint.last_processed_line = news.line
-            checkpoint.processed_record_count += news.counted
-            if news.msg_id is not None:
-                checkpoint.last_processed_msg_id = news.msg_id
-                checkpoint.last_processed_timestamp = news.timestamp
-            checkpoint.status, checkpoint.error_message = "processing", ""
-        progress.dirty = True
-
-    def _of(self, partition: Partition) -> _Progress:
-        if partition not in self._progress:
-            self._progress[partition] = _Progress(self._read(partition))
-        return self._progress[partition]
-
-    def _read(self, partition: Partition) -> Checkpoint:
-        """The stored checkpoint, for its cumulative count; an unreadable one counts as none (LAKE-70)."""
+    def _write(
+        self, partition: Partition, progress: _Progress, now: datetime.datetime, standings: Standings
+    ) -> None:
+        status = Status.COMPLETED if progress.completed else Status.PROCESSING
         try:
-            return msgspec.json.decode(self._file(partition).read_bytes(), type=Checkpoint)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return Checkpoint(source_file=self._source(partition))
+            advance(
+                self._file(partition),
+                self._source(partition),
+                partition,
+                standing=progress.standing,
+                now_standing=standings,
+                last=progress.last,
+                status=Status.FAILED if progress.trouble else status,
+                error=progress.trouble,
+                now=now,
+                patience_s=_PATIENCE_S,
+            )
+        except CheckpointBusyError as busy:
+            log.warning("checkpoint_busy", error=str(busy))
+            return
+        progress.dirty, progress.last = False, None
 
     def _source(self, partition: Partition) -> str:
         if is_journal(partition):
             return str(journal_of(self._data, partition))
         return f"kafka:{partition.topic}/{_stem(partition)}"
 
-    def _file(self, partition: Partition) -> pathlib.Path:
+    def _file(self, partition: Partition) -> CheckpointFile:
         first, _, name = partition.name.rpartition("/")
-        if not is_journal(partition):
+        if is_journal(partition):
+            name = name_for(journal_of(self._data, partition), self._directory, first)
+        else:
             name = f"{partition.topic}-{name}-{first}"
-        elif journal_of(self._data, partition).is_relative_to(self._data / FORMER):
-            name = f"{name}@{first}"
-        return self._directory / f"{name}_checkpoint.json"
+        return CheckpointFile(self._directory, name)
 
 
 def _stem(partition: Partition) -> str:

@@ -8,10 +8,21 @@ from ingest_service.bus_settings import BusSettings
 from ingest_service.land.lost import past_loss
 from ingest_service.objects import objects_path
 from millrace_ports.errors import ConfigurationError
+from millrace_runtime.settings import Settings
 from millrace_runtime.tracing import TracingSettings
 
 
-class LakeWriterSettings(BusSettings, TracingSettings):
+class MaskSettings(Settings):
+    """What whoever lands reads: the lake writer, and the storage commands."""
+
+    mask_at_ingest: bool = Field(
+        False,
+        description="1 hides telephone numbers and customInfo.detail before they are stored, for ever; journals "
+        "and dead letters keep them",
+    )
+
+
+class LakeWriterSettings(MaskSettings, BusSettings, TracingSettings):
     """Environment of `ingest-service lake-writer`."""
 
     data: Path = Field(description="data directory: the lake and what landing keeps beside it")
@@ -28,11 +39,6 @@ class LakeWriterSettings(BusSettings, TracingSettings):
     )
     index_snapshot_keys: int = Field(
         1_000_000, ge=1, description="new keys after which the key index is saved, at the least"
-    )
-    mask_at_ingest: bool = Field(
-        False,
-        description="1 hides telephone numbers and customInfo.detail before they are stored, for ever; journals "
-        "and dead letters keep them",
     )
     land_past_loss: str = Field(
         "",

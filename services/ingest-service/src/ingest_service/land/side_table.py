@@ -18,12 +18,18 @@ from millrace_ports.bus.port import Partition
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Up to where a batch covers a partition; `repeated`: its records may stand in the table under other numbers."""
+    """Up to where a batch covers a partition.
+
+    `repeated`: its records may stand in the table under other numbers, or of an epoch before. `before` and
+    `after` are the app ids of the epochs around this one: another driver may be in one of them.
+    """
 
     partition: Partition
     app: str
     end: int
     repeated: bool
+    before: str | None = None
+    after: str | None = None
 
 
 class SideTable:
@@ -58,8 +64,16 @@ class SideTable:
         raise LostRaceError(f"{self._table.name}: lost {ATTEMPTS} races in a row")
 
     def missing(self, rows: SideRows, claims: Sequence[Claim]) -> tuple[Mask, int]:
-        """Which rows the table does not hold as of now, and how many relayed ones it holds by an earlier record."""
+        """Which rows the table does not hold as of now, and how many relayed ones it holds by an earlier record.
+
+        Raises LostRaceError when another driver has begun to read a partition anew.
+        """
         self._table.refresh()
+        late = [c for c in claims if c.after is not None and self._table.transaction(c.after) is not None]
+        if late:
+            raise LostRaceError(
+                ", ".join(f"{c.partition.name}: read anew" for c in late), [c.partition for c in late]
+            )
         past = np.zeros(len(rows), np.bool_)
         doubtful = np.zeros(len(rows), np.bool_)
         for claim in claims:
@@ -85,6 +99,10 @@ class SideTable:
 
     def _transactions(self, new: SideRows, claims: Sequence[Claim]) -> list[Transaction]:
         transactions = [Transaction(c.app, c.end) for c in claims if self._held(c) < c.end]
+        # Whoever is still in the epoch before may add the same rows: of the two commits only one can win.
+        transactions += [
+            Transaction(c.before, self._table.transaction(c.before) or 0) for c in claims if c.before
+        ]
         doors = new.table.column("src_door").to_pylist()
         relayed = {door for door, came in zip(doors, new.relayed, strict=True) if came}
         relayed |= {door for door in set(doors) if self._table.transaction(origins_app_id(door)) is not None}

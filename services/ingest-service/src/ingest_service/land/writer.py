@@ -103,7 +103,7 @@ class LakeWriter:
         self._landing = concurrent.futures.ThreadPoolExecutor(1, "land")
         self._building = concurrent.futures.ThreadPoolExecutor(1, "build")
         self._lock = IngestLock(metadata)
-        self._positions = LandingPositions(lander, self._landing, past_loss or {})
+        self._positions = LandingPositions(lander, self._landing, past_loss or {}, checkpoints.begun)
         self._traces = None if tracer is None else LandingTraces(tracer)
         self._consumer = bus.consumer(TOPIC, GROUP, self._positions, traced=tracer is not None)
         self._observer = Observer(metrics)

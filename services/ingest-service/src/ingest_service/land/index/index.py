@@ -1,4 +1,8 @@
-"""The index as a cache of a table version: loaded, rebuilt, and kept in step with the commit log."""
+"""The index as a cache of a table version: loaded, rebuilt, and kept in step with the commit log.
+
+It holds the ids of the archive too (LAKE-64). Rows come into the archive from the table alone, so only a rebuild
+has to read it.
+"""
 
 from __future__ import annotations
 
@@ -76,17 +80,21 @@ class KeyIndex:
         """
         if self._version < 0:
             self._open(handle)
-        landed = False
+        landed = removed = False
         version = handle.version()
         try:
             while self._version < version:
                 commit = read_commit(self._table, self._version + 1)
+                removed = removed or commit.removed
                 if pending is not None and commit.batch == pending.batch:
                     self._store.add(pending.keys, pending.days)
                     landed = True
-                else:
+                elif not removed:
                     self._add_commit(commit)
                 self._version += 1
+            if removed:
+                # Rows that went to the archive are there; those of a damaged file have to land again.
+                self._rebuild(handle)
         except (LogUnavailableError, FileNotFoundError):
             # Log cleanup or vacuum was faster than we: the live files hold all that counts. Whether the
             # pending batch landed is then read from the table itself by the caller's position check.
