@@ -9,7 +9,7 @@ TAG ?= 1.0.0
 N ?= 20
 MODE ?= embedded
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: help run up images test check bench faults proto environment backends
 
@@ -31,7 +31,7 @@ up: environment backends ## Start Kafka, PostgreSQL, Redis, etcd and every proce
 images: ## Build the image of every service; TAG=1.0.0
 	@scripts/images.sh $(TAG)
 
-test: environment backends check ## Check the code, then run every test in JOBS processes (2), quick ones first
+test: environment backends check ## Check the code, then run every test in JOBS processes (3), quick ones first
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: environment ## Format, lint, types, import rules, contracts, deployment files

@@ -50,7 +50,7 @@ def dump_parquet(
     Safe beside a running lake writer and at any moment interrupted: the next run goes on.
     """
     from standalone.memory import prefer_one_allocator
-    from standalone.storage.bytes_progress import bytes_progress
+    from standalone.storage.progress import bytes_progress
 
     with outcome():
         prefer_one_allocator()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from standalone.storage.counting import bar
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
 from standalone.storage.output import written
+from standalone.storage.progress import count
 from standalone.storage.roots import ArchiveRoot, Json, ParquetRoot, roots
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def detect_duplicates(
 
     with outcome():
         where = roots(parquet_root=parquet_root, archive_root=archive_root)
-        with bar("files") as tell:
+        with count("files") as tell:
             report = detect(where.parquet, where.archive, watch=tell)
         for problem in report.unreadable:
             sys.stderr.write(f"warning: {problem}; its rows are not counted\n")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from standalone.storage.counting import advancing
 from standalone.storage.outcome import EX_CHECK_FAILED, outcome, print_json
+from standalone.storage.progress import counted
 from standalone.storage.roots import Json, ParquetRoot, roots
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def validate(
     with outcome():
         if (path is None) == (not every):
             raise BadArgumentError("give the PATH of a partition, or --all")
-        reports = list(advancing(_all(parquet_root) if path is None else _one(path), "partitions"))
+        reports = list(counted(_all(parquet_root) if path is None else _one(path), "partitions"))
         if as_json:
             print_json(_result(reports))
         else:
