@@ -27,6 +27,24 @@ def test_archive_moves_what_is_older_than_90_days(storage: Command, lake: Messag
     ]  # fmt: skip
 
 
+def test_what_is_archived_can_be_asked_for_and_leaves_a_valid_lake(
+    storage: Command, lake: MessagesLake, data: Path
+) -> None:
+    """LAKE-S12: still queryable; and the next check of the lake finds nothing."""
+    lake.append(days_ago(1), days_ago(91))
+    assert storage("archive").exit_code == 0
+
+    archived = (datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=91)).isoformat()
+    asked = storage("query", "--start", archived, "--end", archived, "--json")
+    assert result(asked)["total"] == 1
+
+    checked = storage("validate", "--all", "--json")
+    assert checked.exit_code == 0, checked.stdout
+    assert len(result(checked)["partitions"]) == 1
+    assert storage("validate", "--all", "--parquet-root", data / "archive").exit_code == 0
+    assert storage("detect-duplicates").exit_code == 0
+
+
 def test_archive_takes_its_roots_age_and_level(storage: Command, lake: MessagesLake, tmp_path: Path) -> None:
     """LAKE-2."""
     lake.append(days_ago(3), days_ago(5))

@@ -61,12 +61,13 @@ def validate_partition(path: pathlib.Path, listing: Listing | None = None) -> Pa
 
 def validate_dataset(table: pathlib.Path) -> Iterator[tuple[pathlib.Path, PartitionReport]]:
     """The report of each partition of a dataset, in order of their days; last, where there are any, of the files that
-    lie in no partition."""
+    lie in no partition. A day of which the table's log has no row, since it was archived, is none."""
     with storage_errors("validate_dataset", table):
         listing = Listing(table)
     looked_at = list(partitions(table))
     for path in looked_at:
-        yield path, validate_partition(path, listing)
+        if not _is_left_over(path, listing):
+            yield path, validate_partition(path, listing)
     with storage_errors("validate_dataset", table):
         found = listing.below(table)
     days = frozenset(looked_at)
@@ -81,6 +82,13 @@ def validate_dataset(table: pathlib.Path) -> Iterator[tuple[pathlib.Path, Partit
     ]
     if loose:
         yield table, PartitionReport(False, 0, 0, 0, tuple(loose))
+
+
+def _is_left_over(path: pathlib.Path, listing: Listing) -> bool:
+    """Whether the directory has nothing, or what the vacuum will remove."""
+    with storage_errors("validate_dataset", path):
+        found = listing.below(path)
+    return found.logged and not (found.data or found.missing or found.strangers)
 
 
 def _invalid(error: str) -> PartitionReport:
