@@ -115,7 +115,7 @@ class Process:
         """SIGSTOP: it stands still wherever it is."""
         os.kill(self.pid, signal.SIGSTOP)
 
-    def pause_holding(self, lock: Path, within_s: float = READY_WITHIN_S) -> None:
+    def pause_holding(self, lock: Path, within_s: float = 2 * READY_WITHIN_S) -> None:
         """SIGSTOP while it holds the flock on the file `lock`, which exists: in the middle of what that guards."""
         inode = lock.stat().st_ino
 

@@ -135,9 +135,13 @@ class Server(ABC):
                 self._wait_gone()
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing is answered."""
+        """SIGSTOP: connections stay open and nothing is answered, once this returns."""
         self._paused = True
         self._signal_tree(signal.SIGSTOP)
+        # A thread that is inside the kernel, or waits for a processor, stops a moment later.
+        end = time.monotonic() + STOPPED_WITHIN_S
+        while not self._stands_still() and time.monotonic() < end:
+            time.sleep(_LOOK_EVERY_S)
 
     def resume(self) -> None:
         """SIGCONT."""
@@ -203,6 +207,17 @@ class Server(ABC):
             for child in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.send_signal(which)
+
+    def _stands_still(self) -> bool:
+        """Whether every thread of the process and its children is stopped."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            for each in (process, *process.children(recursive=True)):
+                for task in Path(f"/proc/{each.pid}/task").glob("*/stat"):
+                    with contextlib.suppress(OSError):
+                        if task.read_text().rpartition(")")[2].split()[0] not in "Tt":
+                            return False
+        return True
 
     def _wait_gone(self) -> None:
         assert self._popen is not None
