@@ -24,7 +24,7 @@ _MIRRORED = {
     "COMPARE_EQUAL": "COMPARE_EQUAL",
 }
 _LOWER = ("COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO", "COMPARE_EQUAL")
-_UPPER = ("COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_EQUAL")
+_UPPER = ("COMPARE_LESSTHANOREQUALTO", "COMPARE_EQUAL")
 _DAY_US = 86_400_000_000
 
 
@@ -94,7 +94,7 @@ def _of_condition(condition: Tree, names: tuple[str, ...]) -> Bounds:
         return ALWAYS
     return (
         moment if kind in _LOWER else ALWAYS[0],
-        moment + unit if kind in _UPPER else ALWAYS[1],
+        moment if kind == "COMPARE_LESSTHAN" else moment + unit if kind in _UPPER else ALWAYS[1],
     )
 
 
