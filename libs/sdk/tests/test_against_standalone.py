@@ -2,9 +2,13 @@
 
 import gzip
 import json
+import os
+import pty
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from millrace.errors import (
     ForbiddenError,
     InstallationError,
     InvalidRequestError,
+    LimitExceededError,
     NotFoundError,
     UnauthenticatedError,
     UnreachableError,
@@ -21,7 +26,7 @@ from millrace.errors import (
 from millrace.installation import Installation, find_installation
 from millrace.publishing import Accepted, Rejected
 from millrace_testkit.ports import free_offset
-from millrace_testkit.standalone import Standalone, running
+from millrace_testkit.standalone import MILLRACE, Standalone, environment, running
 
 pytestmark = pytest.mark.e2e
 
@@ -203,6 +208,166 @@ def test_query_filters_pages_and_formats(standalone: Standalone, client: Client)
     assert none == {"total": 0, "items": []}
     wrong = standalone.millrace(["query", "--start", DAY, "--end", "2026-01-01"])
     assert (wrong.returncode, b"Traceback" in wrong.stderr) == (2, False)
+
+
+@pytest.fixture
+def asked(client: Client) -> None:
+    """Three messages of one sender, of two hours and two types."""
+    kinds = [(NOON, 1), (NOON + 60, 3), (NOON + 3600, 1)]
+    sent = [payload(str(700 + n), "sql", f"line {n}", at) for n, (at, _) in enumerate(kinds)]
+    for body, (_, kind) in zip(sent, kinds, strict=True):
+        body["data"] |= {"msg_type": kind}  # type: ignore[operator]
+    client.publish(sent)
+    wait_for(client, 3, "sql")
+
+
+COUNTS = (
+    "SELECT msg_type, count(*) AS messages FROM messages WHERE from_username = 'sql' "
+    f"AND create_time >= '{DAY}' GROUP BY ALL ORDER BY ALL"
+)
+
+
+@pytest.mark.usefixtures("asked")
+async def test_sql_by_both_clients(installation: Installation, client: Client) -> None:
+    result = client.sql(COUNTS)
+    assert (result.columns, result.types) == (("msg_type", "messages"), ("INTEGER", "BIGINT"))
+    assert (result.rows, result.truncated, result.warnings) == ([[1, 2], [3, 1]], False, ())
+    assert client.sql(COUNTS, limit=1).truncated
+    assert client.sql("SELECT 0.1::DOUBLE, 0.10::DECIMAL(3, 2)").rows == [[0.1, Decimal("0.10")]]
+    assert client.sql_csv(COUNTS).body == b'"msg_type","messages"\n1,2\n3,1\n'
+    assert client.sql_arrow(COUNTS).to_pydict() == {"msg_type": [1, 3], "messages": [2, 1]}
+    async with AsyncClient(installation=installation) as opened:
+        assert (await opened.sql(COUNTS)).rows == result.rows
+        assert (await opened.sql_csv(COUNTS, limit=1)).truncated
+        assert (await opened.sql_arrow(COUNTS)).num_rows == 2
+        with pytest.raises(InvalidRequestError, match="read_text"):
+            await opened.sql("FROM read_text('/etc/passwd')")
+    with pytest.raises(ForbiddenError):
+        client.sql(COUNTS, unmask=True)
+    with pytest.raises(LimitExceededError, match=r"memory|longer"):
+        client.sql("SELECT length(repeat('x', 2000000000))")
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_sql_command_in_each_form(standalone: Standalone) -> None:
+    table = standalone.millrace(["sql", COUNTS]).stdout.decode()
+    assert next(line.split() for line in table.splitlines() if line.strip()) == ["msg_type", "messages"]
+    assert "2 rows, " in table
+    shown = json.loads(standalone.millrace(["sql", COUNTS, "--json"]).stdout)
+    assert (shown["rows"], shown["columns"][1]) == ([[1, 2], [3, 1]], {"name": "messages", "type": "BIGINT"})
+    cut = standalone.millrace(["sql", COUNTS, "--csv", "--limit", "1"])
+    assert cut.stdout == b'"msg_type","messages"\n1,2\n'
+    assert b"more rows" in cut.stderr
+    plan = standalone.millrace(["sql", f"EXPLAIN {COUNTS}"]).stdout.decode()
+    assert "Read Parquet" in plan
+    assert str(standalone.data) not in plan
+    wide = standalone.millrace(["sql", "FROM messages LIMIT 1"]).stdout.decode()
+    assert "row 1" in wide  # too many columns for a line
+    wrong = standalone.millrace(["sql", "COPY messages TO 'a'"])
+    assert (wrong.returncode, b"COPY is not allowed" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("asked")
+def test_statements_from_a_pipe(standalone: Standalone, tmp_path: Path) -> None:
+    file = tmp_path / "out.csv"
+    script = f"\\d\n\\d messages\nSELECT 'a;b'\n -- ;\n AS x;\n{COUNTS};\n\\csv {file}\nSELECT 41 + 1 AS last"
+    ended = standalone.millrace(["sql"], stdin=script.encode())
+    shown = ended.stdout.decode()
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    for part in ("dead_letters", "create_time", "TIMESTAMP WITH TIME ZONE", "a;b", "42"):
+        assert part in shown
+    assert file.read_bytes() == b'"msg_type","messages"\n1,2\n3,1\n'
+    assert "millrace>" not in shown
+
+    failed = standalone.millrace(["sql", "--csv"], stdin=b"SELECT 1 AS a;\nSELECT nope;\nSELECT 2;\n")
+    assert (failed.returncode, failed.stdout) == (1, b'"a"\n1\n')
+    assert b"nope" in failed.stderr
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_prompt_at_a_terminal(standalone: Standalone, tmp_path: Path) -> None:
+    file = tmp_path / "typed.csv"
+    typed = [
+        "\\?",
+        "\\d",
+        "SELECT count(*) AS n",
+        "FROM messages WHERE from_username = 'sql';",
+        f"\\csv {file}",
+        "FROM nowhere;",
+        "\\timing",
+        "\\limit 1",
+        "FROM range(3);",
+        "\\nothing",
+        "SELECT 'begun",
+        "\\reset",
+        "SELECT 'still here';",
+        "\\q",
+    ]
+    shown, code = at_terminal(standalone, ["sql"], typed)
+    assert code == 0
+    assert shown.count("millrace> ") >= 10
+    assert "..> " in shown
+    for part in (
+        "\\csv FILE",
+        "dead_letters",
+        "nowhere",
+        "timing is off",
+        "there are more",
+        "no command \\nothing",
+    ):
+        assert part in shown, part
+    assert "1 row," in shown
+    assert "still here" in shown
+    assert file.read_bytes() == b'"n"\n3\n'
+
+
+def at_terminal(standalone: Standalone, arguments: list[str], lines: list[str]) -> tuple[str, int]:
+    """What a pseudo terminal shows when these lines are typed, each after the prompt for it."""
+    ours, theirs = pty.openpty()
+    environ = environment(standalone.data, standalone.port_offset) | {"TERM": "dumb", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        [MILLRACE, *arguments],
+        env=environ,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, waiting, deadline = "", list(lines), time.monotonic() + 60
+    seen = 0
+    while time.monotonic() < deadline:
+        try:
+            shown += os.read(ours, 65536).decode(errors="replace")
+        except OSError:  # the other side is closed
+            break
+        if waiting and shown[seen:].endswith(("millrace> ", "..> ")):
+            seen = len(shown)
+            os.write(ours, (waiting.pop(0) + "\n").encode())
+    os.close(ours)
+    return shown, process.wait(10)
+
+
+@pytest.mark.usefixtures("asked")
+def test_plot_draws_what_there_is(standalone: Standalone) -> None:
+    chosen = ["plot", "--start", DAY, "--end", DAY, "--sender", "sql"]
+    counted = json.loads(standalone.millrace([*chosen, "--json"]).stdout)
+    assert (counted["by"], counted["total"], len(counted["counts"])) == ("hour", 3, 24)
+    assert [entry for entry in counted["counts"] if entry["messages"]] == [
+        {"start": f"{DAY}T12:00:00Z", "messages": 2},
+        {"start": f"{DAY}T13:00:00Z", "messages": 1},
+    ]
+    drawn = standalone.millrace([*chosen, "--height", "4"]).stdout.decode()
+    assert "3 messages" in drawn
+    assert "█" in drawn
+    assert "03-05" in drawn
+    minutes = json.loads(standalone.millrace([*chosen, "--by", "minute", "--msg-type", "3", "--json"]).stdout)
+    assert (minutes["total"], len(minutes["counts"])) == (1, 1440)
+    assert minutes["counts"][721] == {"start": f"{DAY}T12:01:00Z", "messages": 1}
+    days = standalone.millrace(["plot", "--by", "day", "--start", DAY, "--end", DAY, "--sender", "o'hara"])
+    assert "0 messages" in days.stdout.decode()
+    wrong = standalone.millrace(["plot", "--start", "2026-03-06", "--end", DAY])
+    assert (wrong.returncode, b"--start" in wrong.stderr) == (2, True)
 
 
 def test_status_shows_every_service_ready(standalone: Standalone) -> None:

@@ -51,7 +51,7 @@ def test_help_lists_every_command_and_loads_no_service() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"
     shown = subprocess.run([MILLRACE, "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(command in shown for command in ("up", "send", "query", "status"))
+    assert all(command in shown for command in ("up", "send", "query", "sql", "plot", "status"))
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
@@ -59,6 +59,8 @@ def test_nobody_answers(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text('{"a":1}\n')
     for arguments in (
         ("query", "--start", "2026-01-01", "--end", "2026-01-02"),
+        ("sql", "SELECT 1"),
+        ("plot",),
         ("send", str(tmp_path / "lines")),
         ("status",),
     ):
@@ -82,6 +84,11 @@ def test_no_installation_is_found(tmp_path: Path) -> None:
         (("query", "--start", "2026-01-01", "--end", "2026-01-01", "--msg-type", "x"), "--msg-type"),
         (("query", "--start", "2026-01-01", "--end", "2026-01-01", "--limit", "0"), "--limit"),
         (("query", "--start", "2026-01-01", "--end", "2026-01-01", "--json", "--csv"), "--csv"),
+        (("sql", "SELECT 1", "--json", "--csv"), "--csv"),
+        (("sql", "SELECT 1", "--limit", "0"), "--limit"),
+        (("plot", "--by", "week"), "--by"),
+        (("plot", "--start", "2026-3-1"), "--start"),
+        (("plot", "--by", "minute", "--start", "2020-01-01", "--end", "2026-01-01"), "--by"),
         (("status", "--port-offset", "many"), "--port-offset"),
         (("send",), "FILE"),
         (("fly",), "fly"),

@@ -14,7 +14,8 @@ from millrace.ingest.v1 import ingest_pb2_grpc
 from millrace.installation import Installation, ServiceName, find_installation
 from millrace.messages import Day, Filters, Message, Page
 from millrace.publishing import Outcome, Payload
-from millrace.query.v1 import query_pb2, query_pb2_grpc
+from millrace.query.v1 import query_pb2, query_pb2_grpc, sql_pb2, sql_pb2_grpc
+from millrace.sql import ARROW, CSV, JSON, SqlResult, SqlText, sql_request
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,7 @@ class AsyncClient:
         self._channels = {name: open_async_channel(self.installation, name) for name in services}
         self._ingest = ingest_pb2_grpc.IngestServiceStub(self._channels["ingest-service"])
         self._query = query_pb2_grpc.QueryServiceStub(self._channels["query-service"])
+        self._sql = sql_pb2_grpc.SqlServiceStub(self._channels["query-service"])
         self._id = idgen_pb2_grpc.IdServiceStub(self._channels["id-service"])
 
     async def __aenter__(self) -> Self:
@@ -117,6 +119,29 @@ class AsyncClient:
         """As `Client.count`."""
         request = query_pb2.CountRequest(filter=messages.message_filter(start, end, **filters))
         return (await self._call("query-service", self._query.Count, request)).total
+
+    async def sql(self, text: str, *, limit: int | None = None, unmask: bool = False) -> SqlResult:
+        """As `Client.sql`."""
+        return SqlResult.of((await self._sql_body(sql_request(text, limit, unmask, JSON))).body)
+
+    async def sql_csv(self, text: str, *, limit: int | None = None, unmask: bool = False) -> SqlText:
+        """As `Client.sql_csv`."""
+        return await self._sql_body(sql_request(text, limit, unmask, CSV))
+
+    async def sql_arrow(self, text: str, *, limit: int | None = None, unmask: bool = False) -> "pa.Table":
+        """As `Client.sql_arrow`."""
+        from millrace.arrow import read_table
+
+        return read_table([(await self._sql_body(sql_request(text, limit, unmask, ARROW))).body])
+
+    async def _sql_body(self, request: sql_pb2.SqlRequest) -> SqlText:
+        metadata = metadata_for(self.installation)
+        call = self._sql.Sql(request, timeout=self.timeout_s, metadata=metadata)
+        try:
+            body = b"".join([answer.chunk async for answer in call])
+            return SqlText.of(body, await call.trailing_metadata() or ())
+        except grpc.RpcError as error:
+            raise translated(error, self.installation.grpc_address("query-service"), metadata) from error
 
     async def generate(
         self, biz_tag: str, *, group: str = "default", workspace: str = "", algorithm: str = ""

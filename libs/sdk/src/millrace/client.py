@@ -14,7 +14,8 @@ from millrace.ingest.v1 import ingest_pb2_grpc
 from millrace.installation import Installation, ServiceName, find_installation
 from millrace.messages import Day, Filters, Message, Page
 from millrace.publishing import Outcome, Payload
-from millrace.query.v1 import query_pb2, query_pb2_grpc
+from millrace.query.v1 import query_pb2, query_pb2_grpc, sql_pb2, sql_pb2_grpc
+from millrace.sql import ARROW, CSV, JSON, SqlResult, SqlText, sql_request
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +45,7 @@ class Client:
         self._channels = {name: open_channel(self.installation, name) for name in services}
         self._ingest = ingest_pb2_grpc.IngestServiceStub(self._channels["ingest-service"])
         self._query = query_pb2_grpc.QueryServiceStub(self._channels["query-service"])
+        self._sql = sql_pb2_grpc.SqlServiceStub(self._channels["query-service"])
         self._id = idgen_pb2_grpc.IdServiceStub(self._channels["id-service"])
 
     def __enter__(self) -> Self:
@@ -127,6 +129,32 @@ class Client:
         """How many messages `search` would find."""
         request = query_pb2.CountRequest(filter=messages.message_filter(start, end, **filters))
         return self._call("query-service", self._query.Count, request).total
+
+    def sql(self, text: str, *, limit: int | None = None, unmask: bool = False) -> SqlResult:
+        """The answer to one read-only statement about messages, contacts, other and dead_letters.
+
+        `limit` rows at most, else as many as the service gives by default; clear values with `unmask`.
+        """
+        return SqlResult.of(self._sql_body(sql_request(text, limit, unmask, JSON)).body)
+
+    def sql_csv(self, text: str, *, limit: int | None = None, unmask: bool = False) -> SqlText:
+        """As `sql`, as CSV in UTF-8 with a header line."""
+        return self._sql_body(sql_request(text, limit, unmask, CSV))
+
+    def sql_arrow(self, text: str, *, limit: int | None = None, unmask: bool = False) -> "pa.Table":
+        """As `sql`, as an Arrow table; needs pyarrow."""
+        from millrace.arrow import read_table
+
+        return read_table([self._sql_body(sql_request(text, limit, unmask, ARROW)).body])
+
+    def _sql_body(self, request: sql_pb2.SqlRequest) -> SqlText:
+        metadata = metadata_for(self.installation)
+        try:
+            call = self._sql.Sql(request, timeout=self.timeout_s, metadata=metadata)
+            body = b"".join(answer.chunk for answer in call)
+            return SqlText.of(body, call.trailing_metadata() or ())
+        except grpc.RpcError as error:
+            raise translated(error, self.installation.grpc_address("query-service"), metadata) from error
 
     def generate(
         self, biz_tag: str, *, group: str = "default", workspace: str = "", algorithm: str = ""

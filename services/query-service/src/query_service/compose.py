@@ -4,12 +4,12 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from millrace.query.v1 import query_pb2_grpc
+from millrace.query.v1 import query_pb2_grpc, sql_pb2_grpc
 from millrace_runtime.auth import Verifier, api_key_dependency
 from millrace_runtime.clock import Clock
 from millrace_runtime.errors import ServiceError
@@ -25,6 +25,10 @@ from query_service.search.contacts import ContactSearcher
 from query_service.search.handle import LakeHandle
 from query_service.search.run import Searcher, connect
 from query_service.settings import QuerySettings
+from query_service.sql.compose import composed_sql
+from query_service.sql.routes import sql_routes
+from query_service.sql.rpc import SERVICE_NAME as SQL_SERVICE_NAME
+from query_service.sql.rpc import SqlServicer
 
 log = get_logger(__name__)
 
@@ -49,12 +53,17 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
         ) as connection,
         ThreadPoolExecutor(settings.query_workers, thread_name_prefix="query") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="lake-handle") as refresher,
+        ExitStack() as running,
     ):
         searchers = Searcher(handle, connection), ContactSearcher(contacts, connection)
-        asker = Asker(*searchers, pool, QueryMetrics(registry, handle))
+        metrics = QueryMetrics(registry, handle)
+        asker = Asker(*searchers, pool, metrics)
+        handles = {"messages": handle, "contacts": contacts}
+        sql = running.enter_context(composed_sql(settings, clock, handles, connection, metrics))
         app = create_app("query-service", VERSION, clock=clock)
         app.include_router(routes(asker, api_key_dependency(verifier)))
-        servicer = QueryServicer(asker, verifier)
+        app.include_router(sql_routes(sql, api_key_dependency(verifier)))
+        servicer, sql_servicer = QueryServicer(asker, verifier), SqlServicer(sql, verifier)
 
         async def lake_readable() -> None:
             await asyncio.get_running_loop().run_in_executor(refresher, handle.snapshot)
@@ -64,8 +73,11 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
             yield Service(
                 name="query-service",
                 http=app,
-                grpc=(lambda server: query_pb2_grpc.add_QueryServiceServicer_to_server(servicer, server),),
-                grpc_service_names=(SERVICE_NAME,),
+                grpc=(
+                    lambda server: query_pb2_grpc.add_QueryServiceServicer_to_server(servicer, server),
+                    lambda server: sql_pb2_grpc.add_SqlServiceServicer_to_server(sql_servicer, server),
+                ),
+                grpc_service_names=(SERVICE_NAME, SQL_SERVICE_NAME),
                 health=Health({"lake": lake_readable}),
                 registry=registry,
             )

@@ -28,10 +28,10 @@ def routes(asker: Asker, principal: Callable[..., Awaitable[Principal]]) -> APIR
     @router.get("/messages", openapi_extra=SEARCH_DESCRIPTION)
     async def search(request: Request, who: caller) -> Response:
         """Messages of whole UTC days, ordered by create_time, then msg_id."""
-        _require(who, unmask=False)
+        require(who, unmask=False)
         wanted = accepted(request.headers.get("accept"))
         asked = parse_search(request.query_params.multi_items(), paged=wanted is Format.JSON)
-        _require(who, unmask=asked.unmask)
+        require(who, unmask=asked.unmask)
         if wanted is Format.JSON:
             return _page(asked, await asker.page(asked, json_rows))
         return await _streamed(asker, asked, wanted)
@@ -39,19 +39,19 @@ def routes(asker: Asker, principal: Callable[..., Awaitable[Principal]]) -> APIR
     @router.get("/messages/{msg_id:path}", openapi_extra=LOOKUP_DESCRIPTION)
     async def by_id(msg_id: str, request: Request, who: caller) -> Response:
         """One message by its msg_id."""
-        _require(who, unmask=False)
+        require(who, unmask=False)
         wanted = accepted(request.headers.get("accept"))
         asked = parse_lookup(msg_id, request.query_params.multi_items())
-        _require(who, unmask=asked.unmask)
+        require(who, unmask=asked.unmask)
         return await _one(asker, asked, wanted)
 
     @router.get("/contacts", openapi_extra=CONTACTS_DESCRIPTION)
     async def contacts(request: Request, who: caller) -> Response:
         """Contacts and chatrooms, ordered by username."""
-        _require(who, unmask=False)
+        require(who, unmask=False)
         wanted = accepted(request.headers.get("accept"))
         asked = parse_contacts(request.query_params.multi_items(), paged=wanted is Format.JSON)
-        _require(who, unmask=asked.unmask)
+        require(who, unmask=asked.unmask)
         if wanted is Format.JSON:
             return _page(asked, await asker.contacts(asked, json_rows))
         return await _streamed(asker, asked, wanted)
@@ -59,7 +59,8 @@ def routes(asker: Asker, principal: Callable[..., Awaitable[Principal]]) -> APIR
     return router
 
 
-def _require(who: Principal, *, unmask: bool) -> None:
+def require(who: Principal, *, unmask: bool) -> None:
+    """Raise `ServiceError` FORBIDDEN unless the caller may read, or see clear values."""
     who.require("lake:unmask" if unmask else "lake:read")
 
 
@@ -99,11 +100,11 @@ def _answer(body: object, headers: dict[str, str]) -> Response:
 def _headers(found: Found[Any]) -> dict[str, str]:
     headers = {"X-Total-Count": str(found.total), "X-Files-Opened": str(found.files_opened)}
     if found.warnings:
-        headers["X-Warnings"] = _one_line(found.warnings)
+        headers["X-Warnings"] = one_line(found.warnings)
     return headers
 
 
-def _one_line(warnings: Sequence[str]) -> str:
+def one_line(warnings: Sequence[str]) -> str:
     """The warnings as one header: ASCII, bounded, the number of those left out at its end."""
     shown = list(warnings[:_MOST_WARNINGS])
     if len(warnings) > len(shown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # the stubs' generic classes are not generic at run time
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -131,8 +131,11 @@ def _filter(message: pb.MessageFilter) -> Filter:
 
 def _trailers(context: Context, found: Found[Any]) -> None:
     trailers = [(FILES_OPENED_TRAILER, str(found.files_opened))]
-    trailers += [
-        (WARNINGS_TRAILER, warning.encode("ascii", "backslashreplace").decode())
-        for warning in found.warnings[:20]
+    context.set_trailing_metadata((*trailers, *warning_trailers(found.warnings)))
+
+
+def warning_trailers(warnings: Sequence[str]) -> list[tuple[str, str]]:
+    """The first warnings as trailers, in ASCII."""
+    return [
+        (WARNINGS_TRAILER, warning.encode("ascii", "backslashreplace").decode()) for warning in warnings[:20]
     ]
-    context.set_trailing_metadata(tuple(trailers))

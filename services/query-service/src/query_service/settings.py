@@ -1,10 +1,10 @@
 """What query-service reads from its environment."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from millrace_runtime.drain import DrainSettings
 from millrace_runtime.peers import CallerSettings, PeerSetting
@@ -24,6 +24,11 @@ def _local_root(text: str) -> str:
     if not path.startswith("/"):
         raise ValueError("must be an absolute path")
     return text
+
+
+def megabytes(text: str) -> int:
+    """A size such as 512MB or 2GB as a number of MB."""
+    return int(text[:-2]) * (1024 if text.endswith("GB") else 1)
 
 
 def _memory_size(text: str) -> str:
@@ -49,6 +54,26 @@ class QuerySettings(Settings):
     query_workers: int = Field(
         default=4, ge=1, le=64, description="questions worked on at a time; others wait their turn"
     )
+    sql_workers: int = Field(
+        default=2,
+        ge=1,
+        le=32,
+        description="SQL questions run at a time, each in a process; others wait their turn",
+    )
+    sql_memory: Annotated[str, AfterValidator(_memory_size)] = Field(
+        default="256MB", description="memory that a SQL question may use before it sorts on disk"
+    )
+    sql_disk: Annotated[str, AfterValidator(_memory_size)] = Field(
+        default="1GB", description="disk that a SQL question may sort on"
+    )
+    sql_time_s: float = Field(default=10.0, gt=0, le=3600, description="seconds that a SQL question may take")
+    sql_rows: int = Field(
+        default=10_000, ge=1, description="rows of a SQL answer when the question does not say how many"
+    )
+    sql_max_rows: int = Field(default=100_000, ge=1, description="rows of a SQL answer that may be asked for")
+    sql_answer: Annotated[str, AfterValidator(_memory_size)] = Field(
+        default="64MB", description="size of a SQL answer at most"
+    )
 
     def table_of(self, dataset: str) -> Path:
         """The directory of a table in the lake."""
@@ -56,9 +81,18 @@ class QuerySettings(Settings):
 
     def archive_of(self, dataset: str) -> Path:
         """The directory of a table in the archive; it need not be there."""
+        return self.roots()[1] / dataset
+
+    def roots(self) -> tuple[Path, Path]:
+        """The directories of the lake's and of the archive's tables."""
         lake = Path(_split(self.lake)[2])
-        root = lake.parent / "archive" if self.archive is None else Path(_split(self.archive)[2])
-        return root / dataset
+        return lake, lake.parent / "archive" if self.archive is None else Path(_split(self.archive)[2])
+
+    @model_validator(mode="after")
+    def _rows_within(self) -> Self:
+        if self.sql_rows > self.sql_max_rows:
+            raise ValueError("sql_rows must not be more than sql_max_rows")
+        return self
 
 
 class ServerSettings(QuerySettings, TlsSettings, CallerSettings, TracingSettings, DrainSettings):

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from millrace import __version__
+from millrace.cli.plot import plot
 from millrace.cli.query import query
 from millrace.cli.send import send
+from millrace.cli.sql import sql
 from millrace.cli.status import status
 from millrace.errors import InvalidRequestError, MillraceError, UnauthenticatedError, UnreachableError
 
@@ -46,6 +48,8 @@ def build() -> typer.Typer:
             app.command(brought.name)(command)
     app.command()(send)
     app.command()(query)
+    app.command()(sql)
+    app.command()(plot)
     app.command()(status)
     return app
 

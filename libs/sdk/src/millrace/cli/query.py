@@ -71,7 +71,7 @@ def query(
     filters = cast(
         "Filters",
         {name: given for name, given in texts.items() if given}
-        | {name: _numbers(name, given) for name, given in numbers.items() if given},
+        | {name: whole_numbers(name, given) for name, given in numbers.items() if given},
     )
     chosen = tuple(name.strip() for name in columns.split(",") if name.strip())
     _answer(
@@ -157,7 +157,8 @@ class Found:
         return PAGE_ROWS if self._limit is None else min(PAGE_ROWS, self._limit - given)
 
 
-def _numbers(name: str, given: list[str]) -> list[int]:
+def whole_numbers(name: str, given: list[str]) -> list[int]:
+    """The numbers of an option that may be repeated and listed; BadParameter naming it."""
     try:
         return [int(number) for text in given for number in text.split(",")]
     except ValueError:

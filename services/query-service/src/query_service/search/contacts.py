@@ -14,9 +14,10 @@ from query_service.search.shape import shaped
 
 # Of a username that the archive has as well, the row that changed last: orders of changes are compared as text.
 _CHANGED = "greatest(ltrim(row_order, '-'), split_part(delete_order, chr(10), 1))"
-_LATEST = (
+LATEST = (
     f"QUALIFY row_number() OVER (PARTITION BY username ORDER BY {_CHANGED} DESC, ingestion_time DESC) = 1"
 )
+"""Keeps the row of each username that changed last, of a table with the internal columns."""
 _CHATROOM = "suffix(username, '@chatroom')"
 
 
@@ -78,7 +79,7 @@ def _matching(source: sql.Source, search: ContactSearch) -> tuple[str, dict[str,
         clauses.append("ingestion_time >= make_timestamptz($since_us)")
         parameters["since_us"] = _microseconds(search.changed_since)
     where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
-    return f"(SELECT * FROM (SELECT * FROM {source.text} {names} {_LATEST}) {where})", parameters  # noqa: S608
+    return f"(SELECT * FROM (SELECT * FROM {source.text} {names} {LATEST}) {where})", parameters  # noqa: S608
 
 
 def _microseconds(moment: datetime) -> int:

@@ -141,5 +141,10 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def sql_type(kind: pa.DataType) -> str:
+    """The name of the type in SQL; that of text for one that has none."""
+    return _SQL_TYPES.get(kind, "VARCHAR")
+
+
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

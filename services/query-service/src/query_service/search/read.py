@@ -117,7 +117,7 @@ class Reader:
     def answered(self, prune: Prune, answer: Callable[[View], T], where: Where) -> T:
         """What `answer` makes of the files that `prune` leaves; asked again when a file turns out gone or broken."""
         for _ in range(_ATTEMPTS):
-            view = self._view(prune, where)
+            view = self.view(prune, where)
             try:
                 return answer(view)
             except duckdb.OutOfMemoryException as error:
@@ -126,10 +126,24 @@ class Reader:
                     "the query needs more memory than it may use: ask for less at a time",
                 ) from error
             except (duckdb.Error, pa.ArrowException, OSError) as error:
-                if not self._learnt(view.files, str(error)):
+                if not self.learnt(view.files, str(error)):
                     log.exception("query_failed")
                     raise ServiceError(ErrorCode.INTERNAL, "the query failed") from error
         raise ServiceError(ErrorCode.UNAVAILABLE, "the lake's files change too fast to be read now")
+
+    def view(self, prune: Prune, where: Where) -> View:
+        """The files to read now. One that is gone was compacted and vacuumed meanwhile: the next
+        version of the table names its successor. One that stays gone is reported like a broken one."""
+        snapshot = self._handle.snapshot()
+        for _ in range(_REFRESHES):
+            pruned = prune(snapshot.files)
+            checked = self._check.check(pruned)
+            if not checked.missing:
+                break
+            snapshot = self._handle.refresh()
+        gone = tuple(f"{path} is missing; its rows are left out" for path in checked.missing)
+        strange = self._strange(where, pruned, snapshot.files)
+        return self._laid_out(snapshot, checked.whole, snapshot.warnings + checked.warnings + gone + strange)
 
     def source(self, view: View, files: Files) -> sql.Source:
         """These of the view's files as a table. Rows that the archive has as well are left out of those of the lake."""
@@ -155,22 +169,18 @@ class Reader:
             else:
                 yield from relation.to_arrow_reader(BATCH_ROWS)
 
+    def learnt(self, files: Files, message: str) -> bool:
+        """Whether looking at the files after a failure shows why: one is gone or cannot be decoded.
+
+        The file that the engine names is tried first; reading all of them is the last resort.
+        """
+        if len(self._check.check(files).whole) < len(files):
+            return True
+        named = [path for path in files.paths if str(self._handle.tables.locate(path)) in message]
+        return any(self._condemned(path) for path in named or files.paths)
+
     def _paths(self, files: Files) -> list[str]:
         return [str(self._handle.tables.locate(path)) for path in files.paths]
-
-    def _view(self, prune: Prune, where: Where) -> View:
-        """The files to read now. One that is gone was compacted and vacuumed meanwhile: the next
-        version of the table names its successor. One that stays gone is reported like a broken one."""
-        snapshot = self._handle.snapshot()
-        for _ in range(_REFRESHES):
-            pruned = prune(snapshot.files)
-            checked = self._check.check(pruned)
-            if not checked.missing:
-                break
-            snapshot = self._handle.refresh()
-        gone = tuple(f"{path} is missing; its rows are left out" for path in checked.missing)
-        strange = self._strange(where, pruned, snapshot.files)
-        return self._laid_out(snapshot, checked.whole, snapshot.warnings + checked.warnings + gone + strange)
 
     def _strange(self, where: Where, pruned: Files, live: Files) -> tuple[str, ...]:
         """What to say about files there that no table knows; they may be rows that somebody misses."""
@@ -201,16 +211,6 @@ class Reader:
         laid = layout(self._base, [*kinds.values(), *promised])
         kept = files if len(whole) == len(files) else files.take(whole)
         return View(kept, warnings, laid, None if laid.uniform else kinds, self._internal)
-
-    def _learnt(self, files: Files, message: str) -> bool:
-        """Whether looking at the files after a failure shows why: one is gone or cannot be decoded.
-
-        The file that the engine names is tried first; reading all of them is the last resort.
-        """
-        if len(self._check.check(files).whole) < len(files):
-            return True
-        named = [path for path in files.paths if str(self._handle.tables.locate(path)) in message]
-        return any(self._condemned(path) for path in named or files.paths)
 
     def _condemned(self, path: str) -> bool:
         try:

@@ -70,13 +70,18 @@ def mixed(paths: Sequence[str], kinds: Sequence[Types], whole: Layout) -> Source
     return Source(f"({' UNION ALL BY NAME '.join(parts)})", parameters, whole.schema)
 
 
-def not_archived(source: Source, doubtful: Sequence[int], deciding: Source) -> Source:
-    """The rows of `source` without those of the files at the `doubtful` positions that `deciding` has, too."""
+def not_archived(
+    source: Source, doubtful: Sequence[int], deciding: Source, *, key: Sequence[str] = ("msg_id",)
+) -> Source:
+    """The rows of `source` without those of the files at the `doubtful` positions whose `key` `deciding` has, too."""
     renamed = {f"there_{name}": value for name, value in deciding.parameters.items()}
     text = deciding.text
     for name in sorted(deciding.parameters, key=len, reverse=True):
         text = text.replace(f"${name}", f"$there_{name}")
-    condition = f"NOT (list_contains($doubtful, CAST(file_index AS BIGINT)) AND msg_id IN (SELECT msg_id FROM {text}))"  # noqa: S608
+    row = key[0] if len(key) == 1 else f"({', '.join(key)})"
+    condition = (
+        f"NOT (list_contains($doubtful, CAST(file_index AS BIGINT)) AND {row} IN (SELECT {row} FROM {text}))"  # noqa: S608
+    )
     parameters = {**source.parameters, **renamed, "doubtful": list(doubtful)}
     return Source(source.text, parameters, source.schema, (*source.conditions, condition))
 
