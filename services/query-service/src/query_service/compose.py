@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from millrace.query.v1 import query_pb2_grpc
+from millrace.query.v1 import dead_letters_pb2_grpc, query_pb2_grpc
 from millrace_runtime.auth import Verifier, api_key_dependency
 from millrace_runtime.clock import Clock
 from millrace_runtime.errors import ServiceError
@@ -18,11 +18,14 @@ from millrace_runtime.http import create_app
 from millrace_runtime.logs import get_logger
 from millrace_runtime.service import Service
 from query_service.ask import Asker
+from query_service.letter_routes import letter_routes
+from query_service.letter_rpc import LETTERS_SERVICE_NAME, DeadLetterServicer
 from query_service.metrics import QueryMetrics
 from query_service.routes import routes
 from query_service.rpc import SERVICE_NAME, QueryServicer
 from query_service.search.contacts import ContactSearcher
 from query_service.search.handle import LakeHandle
+from query_service.search.letters import LetterSearcher
 from query_service.search.run import Searcher, connect
 from query_service.settings import QuerySettings
 
@@ -41,6 +44,8 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
     """
     handle = LakeHandle(settings.table_of("messages"), clock, archive=settings.archive_of("messages"))
     contacts = LakeHandle(settings.table_of("contacts"), clock, archive=settings.archive_of("contacts"))
+    other = LakeHandle(settings.table_of("other"), clock, archive=settings.archive_of("other"))
+    letters = LakeHandle(settings.table_of("dead_letters"), clock)
     registry = CollectorRegistry()
     with (
         tempfile.TemporaryDirectory(prefix="millrace-query-") as scratch,
@@ -50,11 +55,18 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
         ThreadPoolExecutor(settings.query_workers, thread_name_prefix="query") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="lake-handle") as refresher,
     ):
-        searchers = Searcher(handle, connection), ContactSearcher(contacts, connection)
+        searchers = (
+            Searcher(handle, connection),
+            ContactSearcher(contacts, connection),
+            LetterSearcher(letters, handle, other, contacts, connection),
+        )
         asker = Asker(*searchers, pool, QueryMetrics(registry, handle))
         app = create_app("query-service", VERSION, clock=clock)
-        app.include_router(routes(asker, api_key_dependency(verifier)))
+        principal = api_key_dependency(verifier)
+        app.include_router(routes(asker, principal))
+        app.include_router(letter_routes(asker, principal))
         servicer = QueryServicer(asker, verifier)
+        letter_servicer = DeadLetterServicer(asker, verifier)
 
         async def lake_readable() -> None:
             await asyncio.get_running_loop().run_in_executor(refresher, handle.snapshot)
@@ -64,8 +76,13 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
             yield Service(
                 name="query-service",
                 http=app,
-                grpc=(lambda server: query_pb2_grpc.add_QueryServiceServicer_to_server(servicer, server),),
-                grpc_service_names=(SERVICE_NAME,),
+                grpc=(
+                    lambda server: query_pb2_grpc.add_QueryServiceServicer_to_server(servicer, server),
+                    lambda server: dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(
+                        letter_servicer, server
+                    ),
+                ),
+                grpc_service_names=(SERVICE_NAME, LETTERS_SERVICE_NAME),
                 health=Health({"lake": lake_readable}),
                 registry=registry,
             )
