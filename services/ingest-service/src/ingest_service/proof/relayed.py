@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from dataclasses import dataclass, field
+from typing import Final
 
 from ingest_service.lake.log import Commit
 from ingest_service.land.marks import OriginRangeError, packed
@@ -11,7 +12,11 @@ from ingest_service.land.positions import MARKS
 from ingest_service.proof.history import commits
 from ingest_service.proof.stored import StoredRow
 from ingest_service.relay.positions import Place, places_of_door
+from millrace_ports.bus.embedded import WEBHOOK_MESSAGES
 from millrace_ports.journal.root import day_in
+from millrace_schemas import topics
+
+_PARTITIONS: Final = topics.load(WEBHOOK_MESSAGES).partitions
 
 
 @dataclass(slots=True)
@@ -44,9 +49,10 @@ def relayed(row: StoredRow, msg_id: str, metadata: pathlib.Path, landed: Commit 
     if come:
         found.topic = next(iter(come)).rpartition("/")[0]
     possible = sorted(int(name.rpartition("/")[2]) for name in come)
-    if place is not None and place.ends:
-        lane = _lane(msg_id, len(place.ends))
-        possible = [lane] if not possible or lane in possible else possible
+    # As many partitions as there were when the journal was closed, else as the topic is made with.
+    lane = _lane(msg_id, len(place.ends) if place is not None and place.ends else _PARTITIONS)
+    if lane in possible or (place is not None and place.ends and not possible):
+        possible = [lane]
     if len(possible) != 1:
         found.possible = possible
         return found
