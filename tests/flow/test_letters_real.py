@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
+from ingest_service.letters.letter import LetterId, Selection
+from ingest_service.letters.replay import replay
+from ingest_service.proof.trace import trace
 from millrace_testkit.builders import batch, data_of, message, other
 from millrace_testkit.load import OK, post_all
 from millrace_testkit.model import read_rows
@@ -31,8 +33,7 @@ def post(door: Process, bodies: Sequence[bytes]) -> None:
 
 def test_letters_of_relayed_lines_and_of_a_producer(tmp_path: Path, real_stack: RealStack) -> None:
     with Stack.real(tmp_path, real_stack) as stack:
-        lake = str(stack.data / "parquet")
-        door = stack.door(WEBHOOK_LAKE=lake).wait_ready()
+        door = stack.door().wait_ready()
         stack.relay()
         stack.lake_writer(LAND_INTERVAL_S="0.05")
         elements = batch(data_of("5", T0), data_of("6", 0))
@@ -45,28 +46,23 @@ def test_letters_of_relayed_lines_and_of_a_producer(tmp_path: Path, real_stack: 
         assert producer.flush(30) == 0
         stack.wait_landed()
 
-        def run(*arguments: str | Path) -> dict[str, Any]:
-            return millrace(*arguments, "--data", stack.data)
-
         def origins() -> dict[str, tuple[str, int, int]]:
             return {
                 row["msg_id"]: (row["src_file"], row["src_line"], row["src_element"])
                 for row in read_rows(stack.data / "parquet" / "messages")
             }
 
-        letters = {
-            (one["src_file"], one["src_line"], one["src_element"]): one
-            for one in run("dead-letters", "list")["items"]
-        }
-        assert len(letters) == 4
+        places = stack.data / "parquet", stack.data / "messages" / "raw"
         mended = {1: message("1"), 4: batch(data_of("6", T0)), 5: other(7)}
-        for (file, line, _), letter in letters.items():
-            body = message("8") if file == TOPIC else mended[line]
-            (tmp_path / "mended.json").write_bytes(body)
-            for landed in (1, 0) if line == 5 else (1,):
-                done = run("dead-letters", "replay", letter["id"], "--body", tmp_path / "mended.json")
-                assert (done["landed"], done["already_landed"]) == (landed, 1 - landed)
-        assert all(one["landed"] for one in run("dead-letters", "list")["items"])
+        letters = read_rows(stack.data / "parquet" / "dead_letters")
+        assert len(letters) == 4
+        for row in letters:
+            letter = LetterId(row["src_door"], row["src_file"], row["src_line"], row["src_element"])
+            body = message("8") if letter.file == TOPIC else mended[letter.line]
+            first = replay(Selection([letter]), *places, body=body)
+            again = replay(Selection([letter]), *places, body=body)
+            assert (first.landed, again.landed, again.already_landed) == (1, 0, 1)
+        assert all(one["landed"] for one in millrace("dead-letters", "list", "--data", stack.data)["items"])
         # The lake writer goes on behind the replays: what comes again is a repeat, what is new lands.
         before = origins()
         assert {before[name][1:] for name in ("1", "2", "5", "6")} == {(1, 0), (2, 0), (4, 0), (4, 1)}
@@ -77,14 +73,17 @@ def test_letters_of_relayed_lines_and_of_a_producer(tmp_path: Path, real_stack: 
         assert [row["src_line"] for row in read_rows(stack.data / "parquet" / "other")] == [5]
 
         records = read_topic(real_stack.kafka)
-        first = next(one for one in records if one.value == message("2"))
-        told = run("trace", "2")
-        assert told["relayed"]["partition"] == first.partition
-        assert told["relayed"]["first_offset"] <= first.offset <= told["relayed"]["last_offset"]
-        assert told["landed"] is not None
-        assert [one["line"] for one in told["repeats"]] == [3]
-        foreign = run("trace", "9")
+        second = next(one for one in records if one.value == message("2"))
+        told = trace("2", *places)
+        assert told.relayed is not None
+        assert told.relayed.partition == second.partition
+        assert told.relayed.first_offset is not None
+        assert told.relayed.last_offset is not None
+        assert told.relayed.first_offset <= second.offset <= told.relayed.last_offset
+        assert told.landed is not None
+        assert [one.line for one in told.repeats] == [3]
         ninth = next(one for one in records if one.value == message("9"))
-        assert foreign["relayed"]["first_offset"] == foreign["relayed"]["last_offset"] == ninth.offset
-        assert foreign["relayed"]["partition"] == ninth.partition
-        assert foreign["accepted"] is None
+        foreign = trace("9", *places)
+        assert foreign.relayed is not None
+        assert (foreign.relayed.partition, foreign.accepted) == (ninth.partition, None)
+        assert foreign.relayed.first_offset == foreign.relayed.last_offset == ninth.offset
