@@ -51,6 +51,8 @@ CLEANING = ("BEFORE_JOURNAL_REMOVAL", "AFTER_JOURNAL_REMOVAL_BEFORE_SIDECARS")
 """Of archiving and cleaning up: `test_keeping.py`."""
 INGEST = ("AFTER_INGEST_COMMIT", "AFTER_QUARANTINE_BEFORE_REPAIR")
 """Of storage commands alone: `test_two_drivers.py`."""
+REPLAYING = ("AFTER_REPLAY_COMMIT",)
+"""Of dead letters: `ingest-service/tests/letters/test_replay.py`."""
 
 LATER = ("AFTER_CONTACTS_COMMIT_BEFORE_MESSAGES#3", "AFTER_COMMIT_BEFORE_INDEX#3", "DURING_INDEX_SNAPSHOT#2")
 """In the middle of the work, and a snapshot that replaces an earlier one."""
@@ -79,6 +81,7 @@ def test_every_crash_point_of_the_source_is_exercised() -> None:
         *ARCHIVING,
         *CLEANING,
         *INGEST,
+        *REPLAYING,
     }
     for part in found.keys() - {"ingest-service"}:
         tests = "".join(file.read_text() for file in (ROOT / "services" / part / "tests").rglob("*.py"))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -15,7 +16,7 @@ from ingest_service.accept.observer import JournalObserver
 from ingest_service.accept.publish import SERVICE_NAME, IngestServicer
 from ingest_service.accept.request_log import RequestLog
 from ingest_service.settings_webhook import WebhookSettings
-from millrace.ingest.v1 import ingest_pb2_grpc
+from millrace.ingest.v1 import dead_letters_pb2_grpc, ingest_pb2_grpc
 from millrace_ports.errors import StorageUnavailableError
 from millrace_ports.journal import GroupCommitter, JournalRoot, JournalWriter
 from millrace_runtime.auth import Verifier
@@ -24,6 +25,9 @@ from millrace_runtime.health import Health
 from millrace_runtime.metrics import Metrics, free_bytes
 from millrace_runtime.service import Service
 from millrace_runtime.tracing import tracer
+
+if TYPE_CHECKING:
+    from millrace_runtime.grpc import Register
 
 
 @asynccontextmanager
@@ -61,6 +65,34 @@ async def compose_webhook(
         max_body_bytes=settings.max_body_bytes,
     )
     servicer = IngestServicer(intake, verifier, metrics)
+    door = Door(
+        options,
+        intake,
+        condition,
+        request_log,
+        metrics,
+        clock,
+        tracer(settings.webhook_service_name),
+        guards,
+    )
+    http: Any = door
+    grpc: list[Register] = [
+        lambda server: ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
+    ]
+    names = [SERVICE_NAME]
+    if settings.webhook_lake is not None:
+        # Only here are landing and its libraries imported: most doors are none that know a lake.
+        from ingest_service.accept.replays import REPLAYS_SERVICE_NAME, Replayer, ReplayRoute, ReplayServicer
+
+        replayer = Replayer(settings.webhook_lake, settings.data / "messages" / "raw")
+        replays = ReplayServicer(replayer, verifier)
+        http = ReplayRoute(door, replayer, verifier, clock)
+        grpc.append(
+            lambda server: dead_letters_pb2_grpc.add_DeadLetterReplayServiceServicer_to_server(
+                replays, server
+            )
+        )
+        names.append(REPLAYS_SERVICE_NAME)
 
     async def storage_works() -> None:
         state = await condition.state()
@@ -71,19 +103,10 @@ async def compose_webhook(
     try:
         yield Service(
             name=settings.webhook_service_name,
-            http=Door(
-                options,
-                intake,
-                condition,
-                request_log,
-                metrics,
-                clock,
-                tracer(settings.webhook_service_name),
-                guards,
-            ),
+            http=http,
             http_interface="rsgi",
-            grpc=[lambda server: ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)],
-            grpc_service_names=[SERVICE_NAME],
+            grpc=grpc,
+            grpc_service_names=names,
             health=Health({"storage": storage_works}),
             registry=registry,
         )

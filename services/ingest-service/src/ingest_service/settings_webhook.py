@@ -109,6 +109,11 @@ class WebhookSettings(TlsSettings, CallerSettings, TracingSettings, DrainSetting
         default=None,
         description="absolute path of a YAML file: more routes, and signatures that they ask for",
     )
+    webhook_lake: Path | None = Field(
+        default=None,
+        description="absolute path of the lake (parquet): dead letters can be replayed at this door, by keys that "
+        "may publish",
+    )
     environment: Literal["development", "production"] = Field(
         default="development",
         validation_alias="IDGEN_ENV",
@@ -143,6 +148,13 @@ class WebhookSettings(TlsSettings, CallerSettings, TracingSettings, DrainSetting
         if value is not None and not value.expanduser().is_absolute():
             raise ValueError("must be an absolute path")
         return value
+
+    @field_validator("webhook_lake")
+    @classmethod
+    def _lake_is_absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_absolute():
+            raise ValueError("must be an absolute path")
+        return None if value is None else value.expanduser()
 
     @model_validator(mode="after")
     def _paths_differ(self) -> Self:

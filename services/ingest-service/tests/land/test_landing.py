@@ -154,7 +154,9 @@ def test_refusals_name_the_field(landing: Landing) -> None:
     assert found[7, 1]["body"] == '{"x":1}'
     assert found[7, 2]["body"] == "7"
     assert found[8, 0]["reason"] == "missing_required_field"
-    assert "sed -n '9p'" in found[9, 0]["replay"]
+    row = found[9, 0]
+    origin = f"{row['src_door']}/{row['src_file']}/9/0"
+    assert row["replay"] == f"millrace dead-letters replay {origin}"
     assert len(landing.rejected) == 9
 
 

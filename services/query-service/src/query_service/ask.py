@@ -17,6 +17,8 @@ from millrace_runtime.tracing import Span, current
 from query_service.metrics import QueryMetrics
 from query_service.search.contact_request import ContactSearch
 from query_service.search.contacts import ContactSearcher
+from query_service.search.letter_request import LetterSearch
+from query_service.search.letters import LetterSearcher
 from query_service.search.read import Answer
 from query_service.search.request import Filter, Lookup, Search
 from query_service.search.run import Searcher
@@ -42,10 +44,16 @@ class Asker:
     """Asks a `Searcher` in the threads of `pool`, which the caller owns."""
 
     def __init__(
-        self, searcher: Searcher, contacts: ContactSearcher, pool: Executor, metrics: QueryMetrics
+        self,
+        searcher: Searcher,
+        contacts: ContactSearcher,
+        letters: LetterSearcher,
+        pool: Executor,
+        metrics: QueryMetrics,
     ) -> None:
         self._searcher = searcher
         self._contacts = contacts
+        self._letters = letters
         self._pool = pool
         self._metrics = metrics
 
@@ -71,6 +79,10 @@ class Asker:
     async def contacts(self, search: ContactSearch, render: Callable[[Batches], T]) -> Found[T]:
         """The contacts of a search, rendered whole."""
         return await self._whole("contacts", lambda: self._contacts.search(search), render)
+
+    async def letters(self, search: LetterSearch, render: Callable[[Batches], T]) -> Found[T]:
+        """The dead letters of a search, rendered whole."""
+        return await self._whole("dead_letters", lambda: self._letters.search(search), render)
 
     async def stream(self, search: Search | ContactSearch, encode: Encode) -> Found[AsyncGenerator[bytes]]:
         """The rows of a search as encoded chunks, each made when it is asked for.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from millrace.query.v1 import query_pb2_grpc, sql_pb2_grpc
+from millrace.query.v1 import dead_letters_pb2_grpc, query_pb2_grpc, sql_pb2_grpc
 from millrace_runtime.auth import Verifier, api_key_dependency
 from millrace_runtime.clock import Clock
 from millrace_runtime.errors import ServiceError
@@ -18,11 +18,14 @@ from millrace_runtime.http import create_app
 from millrace_runtime.logs import get_logger
 from millrace_runtime.service import Service
 from query_service.ask import Asker
+from query_service.letter_routes import letter_routes
+from query_service.letter_rpc import LETTERS_SERVICE_NAME, DeadLetterServicer
 from query_service.metrics import QueryMetrics
 from query_service.routes import routes
 from query_service.rpc import SERVICE_NAME, QueryServicer
 from query_service.search.contacts import ContactSearcher
 from query_service.search.handle import LakeHandle
+from query_service.search.letters import LetterSearcher
 from query_service.search.run import Searcher, connect
 from query_service.settings import QuerySettings
 from query_service.sql.compose import composed_sql
@@ -45,6 +48,8 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
     """
     handle = LakeHandle(settings.table_of("messages"), clock, archive=settings.archive_of("messages"))
     contacts = LakeHandle(settings.table_of("contacts"), clock, archive=settings.archive_of("contacts"))
+    other = LakeHandle(settings.table_of("other"), clock, archive=settings.archive_of("other"))
+    letters = LakeHandle(settings.table_of("dead_letters"), clock)
     registry = CollectorRegistry()
     with (
         tempfile.TemporaryDirectory(prefix="millrace-query-") as scratch,
@@ -55,15 +60,22 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
         ThreadPoolExecutor(1, thread_name_prefix="lake-handle") as refresher,
         ExitStack() as running,
     ):
-        searchers = Searcher(handle, connection), ContactSearcher(contacts, connection)
+        searchers = (
+            Searcher(handle, connection),
+            ContactSearcher(contacts, connection),
+            LetterSearcher(letters, handle, other, contacts, connection),
+        )
         metrics = QueryMetrics(registry, handle)
         asker = Asker(*searchers, pool, metrics)
-        handles = {"messages": handle, "contacts": contacts}
+        handles = {"messages": handle, "contacts": contacts, "other": other, "dead_letters": letters}
         sql = running.enter_context(composed_sql(settings, clock, handles, connection, metrics))
         app = create_app("query-service", VERSION, clock=clock)
-        app.include_router(routes(asker, api_key_dependency(verifier)))
-        app.include_router(sql_routes(sql, api_key_dependency(verifier)))
+        principal = api_key_dependency(verifier)
+        app.include_router(routes(asker, principal))
+        app.include_router(letter_routes(asker, principal))
+        app.include_router(sql_routes(sql, principal))
         servicer, sql_servicer = QueryServicer(asker, verifier), SqlServicer(sql, verifier)
+        letter_servicer = DeadLetterServicer(asker, verifier)
 
         async def lake_readable() -> None:
             await asyncio.get_running_loop().run_in_executor(refresher, handle.snapshot)
@@ -76,8 +88,11 @@ async def compose(settings: QuerySettings, *, verifier: Verifier, clock: Clock) 
                 grpc=(
                     lambda server: query_pb2_grpc.add_QueryServiceServicer_to_server(servicer, server),
                     lambda server: sql_pb2_grpc.add_SqlServiceServicer_to_server(sql_servicer, server),
+                    lambda server: dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(
+                        letter_servicer, server
+                    ),
                 ),
-                grpc_service_names=(SERVICE_NAME, SQL_SERVICE_NAME),
+                grpc_service_names=(SERVICE_NAME, SQL_SERVICE_NAME, LETTERS_SERVICE_NAME),
                 health=Health({"lake": lake_readable}),
                 registry=registry,
             )

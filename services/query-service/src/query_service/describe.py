@@ -5,6 +5,7 @@ from typing import Any
 
 from query_service.formats import Format
 from query_service.search.columns import COLUMNS, CONTACT_COLUMNS, FILTERS, NUMBER_FILTERS
+from query_service.search.letter_request import FILTERS as LETTER_FILTERS
 from query_service.search.request import DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS
 
 
@@ -88,4 +89,44 @@ CONTACTS_DESCRIPTION: dict[str, Any] = {
         _UNMASK,
     ],
     "responses": _OK,
+}
+
+_LETTER_ANSWER = {"200": {"description": "the letters", "content": {Format.JSON.value: {}}}}
+
+LETTERS_DESCRIPTION: dict[str, Any] = {
+    "parameters": [
+        _query("start", _DAY, "first UTC day of landing"),
+        _query("end", _DAY, "last UTC day of landing, included"),
+        *(
+            _query(
+                name,
+                {"type": "array", "items": {"type": "string"}},
+                f"{column}, exact; repeat the parameter for any of",
+            )
+            for name, column in LETTER_FILTERS.items()
+        ),
+        _query("landed", {"type": "boolean"}, "only letters whose rows are there by now, or none of them"),
+        _query(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_ROWS, "default": DEFAULT_PAGE_ROWS},
+            "letters wanted",
+        ),
+        _OFFSET,
+        _UNMASK,
+    ],
+    "responses": _LETTER_ANSWER,
+}
+
+LETTER_DESCRIPTION: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": "door/file/line/element",
+        },
+        _UNMASK,
+    ],
+    "responses": _LETTER_ANSWER,
 }

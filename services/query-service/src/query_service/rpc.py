@@ -44,7 +44,7 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:  # noqa: N802
         await self._permit(context, unmask=request.unmask)
         found = await self._asker.page(_search(request, paged=True), proto_rows)
-        _trailers(context, found)
+        tell_in_trailers(context, found)
         return pb.SearchResponse(total=found.total, items=found.items)
 
     async def SearchArrow(  # noqa: N802
@@ -52,7 +52,7 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     ) -> AsyncIterator[pb.SearchArrowResponse]:
         await self._permit(context, unmask=request.unmask)
         found = await self._asker.stream(_search(request, paged=False), arrow_chunks)
-        _trailers(context, found)
+        tell_in_trailers(context, found)
         async with aclosing(found.items) as chunks:
             async for chunk in chunks:  # the next one is made when this one has been taken
                 yield pb.SearchArrowResponse(ipc=chunk)
@@ -63,7 +63,7 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
             list(request.msg_ids), _fields(list(request.columns), COLUMNS), unmask=request.unmask
         )
         found = await self._asker.lookup(lookup, proto_rows)
-        _trailers(context, found)
+        tell_in_trailers(context, found)
         return pb.GetByIdsResponse(items=found.items)
 
     async def SearchContacts(  # noqa: N802
@@ -71,13 +71,13 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     ) -> pb.SearchContactsResponse:
         await self._permit(context, unmask=request.unmask)
         found = await self._asker.contacts(_contact_search(request), proto_contacts)
-        _trailers(context, found)
+        tell_in_trailers(context, found)
         return pb.SearchContactsResponse(total=found.total, items=found.items)
 
     async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
         await self._permit(context, unmask=False)
         found = await self._asker.count(_filter(request.filter))
-        _trailers(context, found)
+        tell_in_trailers(context, found)
         return pb.CountResponse(total=found.total)
 
     async def _permit(self, context: Context, *, unmask: bool) -> None:
@@ -129,7 +129,8 @@ def _filter(message: pb.MessageFilter) -> Filter:
     return checked_filter(message.start_date, message.end_date, any_of, names=("start_date", "end_date"))
 
 
-def _trailers(context: Context, found: Found[Any]) -> None:
+def tell_in_trailers(context: Context, found: Found[Any]) -> None:
+    """How many files were opened for an answer, and what it lacks."""
     trailers = [(FILES_OPENED_TRAILER, str(found.files_opened))]
     context.set_trailing_metadata((*trailers, *warning_trailers(found.warnings)))
 

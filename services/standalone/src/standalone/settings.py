@@ -35,6 +35,7 @@ FIXED = frozenset(
         "MILLRACE_TLS_KEY_FILE",
         "MILLRACE_WEBHOOK_GRPC_PORT",
         "MILLRACE_WEBHOOK_HOST",
+        "MILLRACE_WEBHOOK_LAKE",
         "MILLRACE_WEBHOOK_MANAGEMENT_PORT",
         "MILLRACE_WEBHOOK_PORT",
     }
@@ -72,7 +73,7 @@ class StandaloneSettings:
                 credentials_file=directory.credentials,
             ),
             id=IdSettings.load(id_database_url=_sqlite(directory.metadata / "ids.sqlite"), id_seed_demo=True),
-            webhook=WebhookSettings.load(bus=bus, port_offset=0),
+            webhook=WebhookSettings.load(bus=bus, port_offset=0, webhook_lake=directory.lake),
             lake_writer=LakeWriterSettings.load(data=directory.root, bus=bus, port_offset=0),
             maintenance=MaintenanceSettings.load(
                 data=directory.root, coordination=f"local:{directory.metadata / 'leases'}", port_offset=0

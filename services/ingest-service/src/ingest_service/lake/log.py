@@ -41,7 +41,8 @@ class Commit:
     """One commit.
 
     `added` are files with new rows; files that a compaction wrote hold old rows and are in `rewritten`. `removed`:
-    it took rows out of the table for good, as repairs do; archiving does not, which has them elsewhere.
+    it took rows out of the table for good, as repairs do; archiving does not, which has them elsewhere. `gone` are the
+    paths of files that it took out, for whatever reason; `time_ms` is when it was made, None where it does not say.
     """
 
     version: int
@@ -50,6 +51,8 @@ class Commit:
     rewritten: tuple[AddedFile, ...]
     transactions: Mapping[str, int]
     removed: bool = False
+    gone: tuple[str, ...] = ()
+    time_ms: int | None = None
 
 
 def entry(table: pathlib.Path, version: int) -> pathlib.Path:
@@ -73,6 +76,8 @@ def read_commit(table: pathlib.Path, version: int) -> Commit:
     added: list[AddedFile] = []
     rewritten: list[AddedFile] = []
     transactions: dict[str, int] = {}
+    gone: list[str] = []
+    time_ms: int | None = None
     removed = archived = False
     for action in actions:
         if "add" in action:
@@ -82,11 +87,22 @@ def read_commit(table: pathlib.Path, version: int) -> Commit:
         elif "commitInfo" in action:
             batch = action["commitInfo"].get(BATCH_KEY)
             archived = ARCHIVED_KEY in action["commitInfo"]
+            time_ms = action["commitInfo"].get("timestamp")
         elif "remove" in action:
             removed = removed or action["remove"].get("dataChange", True)
+            gone.append(urllib.parse.unquote(action["remove"]["path"]))
         elif "txn" in action:
             transactions[action["txn"]["appId"]] = action["txn"]["version"]
-    return Commit(version, batch, tuple(added), tuple(rewritten), transactions, removed and not archived)
+    return Commit(
+        version,
+        batch,
+        tuple(added),
+        tuple(rewritten),
+        transactions,
+        removed and not archived,
+        tuple(gone),
+        time_ms,
+    )
 
 
 def transactions_of(table: pathlib.Path) -> dict[str, int]:

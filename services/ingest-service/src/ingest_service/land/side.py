@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -80,16 +81,10 @@ class DeadLetter:
 
     @property
     def replay(self) -> str:
-        """The command that sends the line again once its cause is mended."""
+        """The command that lands it once its cause is mended."""
         place = self.place
-        if not place.foreign:
-            return f"sed -n '{place.line}p' \"$MILLRACE_DATA/messages/raw/{place.file}\" | millrace send -"
-        number = place.partition.name.rpartition("/")[2]
-        return (
-            'kafka-console-consumer.sh --bootstrap-server "${MILLRACE_BUS#kafka://}" '
-            f"--topic {place.partition.topic} --partition {number} --offset {place.number - 1} "
-            "--max-messages 1 | millrace send -"
-        )
+        origin = f"{place.door}/{place.file}/{place.line}/{self.element}"
+        return f"millrace dead-letters replay {shlex.quote(origin)}"  # a door may be named by a stranger
 
 
 def notification(kind: Other, place: Place, value: bytes) -> Notification:

@@ -68,7 +68,7 @@ class StoredOrigins:
             if handle is not None:
                 files, may = _looked_at(handle, rows)
                 live.update(files)
-                found += [file for file, possible in zip(files, may, strict=True) if possible]
+                found += _chosen(files, may)
         self._read = {file: origins for file, origins in self._read.items() if file in live}
         return found
 
@@ -78,6 +78,15 @@ class StoredOrigins:
                 rows = pq.ParquetFile(source).read(list(_ORIGIN))
             self._read[file] = _origins_of(rows)
         return self._read[file]
+
+
+def files_that_may_hold(handle: DeltaTable, rows: pa.Table) -> list[str]:
+    """Absolute paths of the live files that may hold an origin of these rows, of which there is one at least."""
+    return _chosen(*_looked_at(handle, rows))
+
+
+def _chosen(files: Sequence[str], may: Mask) -> list[str]:
+    return [file for file, possible in zip(files, may, strict=True) if possible]
 
 
 def _looked_at(handle: DeltaTable, rows: pa.Table) -> tuple[list[str], Mask]:

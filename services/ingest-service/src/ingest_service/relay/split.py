@@ -22,14 +22,15 @@ def elements_of(payload: Json, data: Sequence[Any], size: int) -> list[bytes] | 
     """
     rest = {key: value for key, value in payload.items() if key != "data"}
     try:
-        if len(data) * len(_encoded(rest)) > _GROWTH * (size + _SMALL):
+        if len(data) * len(encoded(rest)) > _GROWTH * (size + _SMALL):
             return None
-        return [_encoded({**rest, "data": [element]}) for element in data]
+        return [encoded({**rest, "data": [element]}) for element in data]
     except RecursionError:
         return None
 
 
-def _encoded(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """Compact JSON; lone surrogates in escaped form. Raises RecursionError."""
     try:
         return encode_json(value)
     except UnicodeEncodeError:

@@ -55,14 +55,24 @@ FILTERS = TEXT_FILTERS + NUMBER_FILTERS
 CONTACTS_INTERNAL = ("row_order", "delete_order")
 """Stored columns that only keep the order of changes; never asked for."""
 
-_CONTACTS = datasets.load("contacts").arrow_schema()
 
-STORED_CONTACTS = pa.schema(
-    [(field.name, field.type) for field in _CONTACTS if field.name not in PARTITION_KEYS]
-    + [(name, pa.int32()) for name in PARTITION_KEYS]
-)
+def _stored(dataset: str) -> pa.Schema:
+    stored = datasets.load(dataset).arrow_schema()
+    return pa.schema(
+        [(field.name, field.type) for field in stored if field.name not in PARTITION_KEYS]
+        + [(name, pa.int32()) for name in PARTITION_KEYS]
+    )
+
+
+STORED_CONTACTS = _stored("contacts")
 """All columns of contacts in their order (LAKE-103)."""
 
 CONTACT_COLUMNS: tuple[str, ...] = tuple(
     name for name in STORED_CONTACTS.names if name not in CONTACTS_INTERNAL
 )
+
+STORED_OTHER = _stored("other")
+"""All columns of the other notifications in their order (LAKE-22)."""
+
+STORED_LETTERS = _stored("dead_letters")
+"""All columns of dead_letters in their order (LAKE-91)."""

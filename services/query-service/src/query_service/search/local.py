@@ -22,6 +22,8 @@ from query_service.search.columns import FILTERS
 from query_service.search.contact_request import ContactSearch
 from query_service.search.contacts import ContactSearcher
 from query_service.search.handle import LakeHandle
+from query_service.search.letter_request import LetterSearch
+from query_service.search.letters import LetterSearcher
 from query_service.search.read import Answer, connect
 from query_service.search.request import (
     Filter,
@@ -182,6 +184,21 @@ class Lake:
             )
             handle = self._handle("contacts", include_archive=include_archive)
             return _found(ContactSearcher(handle, self._connection).search(search))
+
+    def dead_letters(self, search: LetterSearch) -> Found:
+        """Dead letters ordered by the time of landing, then origin; `search/letter_request` makes such a search.
+
+        Raises `BadQueryError`, `LakeUnreadableError`.
+        """
+        with _translated():
+            searcher = LetterSearcher(
+                self._handle("dead_letters", include_archive=False),
+                self._handle("messages", include_archive=True),
+                self._handle("other", include_archive=True),
+                self._handle("contacts", include_archive=True),
+                self._connection,
+            )
+            return _found(searcher.search(search))
 
     def _messages(self, *, include_archive: bool) -> Searcher:
         return Searcher(self._handle("messages", include_archive=include_archive), self._connection)

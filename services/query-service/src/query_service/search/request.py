@@ -177,6 +177,11 @@ def sorted_out(
     return once, repeated
 
 
+def optional_day(parameter: str, text: str | None) -> date | None:
+    """The day that the text is; None for none."""
+    return _day(parameter, text) if text else None
+
+
 def _day(parameter: str, text: str | None) -> date:
     if not text:
         raise refusal(parameter, "is required, as YYYY-MM-DD")

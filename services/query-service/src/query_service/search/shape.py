@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from millrace.query.v1 import query_pb2
+from millrace.query.v1 import dead_letters_pb2, query_pb2
 from millrace_schemas.masking import mask_custom_info, mask_extra_fields, mask_json, mask_mobile_value
 from query_service.search.columns import COLUMNS, CONTACT_COLUMNS
 
@@ -25,7 +25,7 @@ _HIDING: dict[str, Callable[[str], str]] = {
 _FIRST_VERSION = frozenset(COLUMNS) | frozenset(CONTACT_COLUMNS)
 _ISO_UNITS = {"create_time": "s", "ingestion_time": "us"}
 _CAPITAL = re.compile("[A-Z]")
-M = TypeVar("M", query_pb2.Message, query_pb2.Contact)
+M = TypeVar("M", query_pb2.Message, query_pb2.Contact, dead_letters_pb2.DeadLetter)
 MAX_CHUNK_BYTES = 1 << 20
 
 
@@ -65,6 +65,11 @@ def proto_rows(batches: Iterable[pa.RecordBatch]) -> list[query_pb2.Message]:
 def proto_contacts(batches: Iterable[pa.RecordBatch]) -> list[query_pb2.Contact]:
     """The contacts as protobuf messages; NULL is an unset field."""
     return _proto_rows(batches, query_pb2.Contact)
+
+
+def proto_letters(batches: Iterable[pa.RecordBatch]) -> list[dead_letters_pb2.DeadLetter]:
+    """Dead letters as protobuf messages; NULL is an unset field."""
+    return _proto_rows(batches, dead_letters_pb2.DeadLetter)
 
 
 def field_name(column: str) -> str:

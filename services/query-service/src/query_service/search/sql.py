@@ -74,16 +74,21 @@ def not_archived(
     source: Source, doubtful: Sequence[int], deciding: Source, *, key: Sequence[str] = ("msg_id",)
 ) -> Source:
     """The rows of `source` without those of the files at the `doubtful` positions whose `key` `deciding` has, too."""
-    renamed = {f"there_{name}": value for name, value in deciding.parameters.items()}
-    text = deciding.text
-    for name in sorted(deciding.parameters, key=len, reverse=True):
-        text = text.replace(f"${name}", f"$there_{name}")
+    there = renamed(deciding, "there_")
     row = key[0] if len(key) == 1 else f"({', '.join(key)})"
-    condition = (
-        f"NOT (list_contains($doubtful, CAST(file_index AS BIGINT)) AND {row} IN (SELECT {row} FROM {text}))"  # noqa: S608
-    )
-    parameters = {**source.parameters, **renamed, "doubtful": list(doubtful)}
+    archived = f"{row} IN (SELECT {row} FROM {there.text})"  # noqa: S608
+    condition = f"NOT (list_contains($doubtful, CAST(file_index AS BIGINT)) AND {archived})"
+    parameters = {**source.parameters, **there.parameters, "doubtful": list(doubtful)}
     return Source(source.text, parameters, source.schema, (*source.conditions, condition))
+
+
+def renamed(source: Source, prefix: str) -> Source:
+    """The same source without conditions, its parameters named so that it can stand beside another one."""
+    text = source.text
+    for name in sorted(source.parameters, key=len, reverse=True):
+        text = text.replace(f"${name}", f"${prefix}{name}")
+    parameters = {f"{prefix}{name}": value for name, value in source.parameters.items()}
+    return Source(text, parameters, source.schema)
 
 
 def count(source: Source, condition: Filter, *, inside: bool) -> Query:

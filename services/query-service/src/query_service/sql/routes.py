@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from millrace_runtime.auth import Principal
 from query_service.formats import Format, accepted
-from query_service.routes import one_line, require
+from query_service.routes import one_line, require_scope
 from query_service.sql.engine import SqlAsker
 from query_service.sql.question import Limits, parse_body
 from query_service.sql.shape import RENDERERS
@@ -21,11 +21,11 @@ def sql_routes(asker: SqlAsker, principal: Callable[..., Awaitable[Principal]]) 
     @router.post("/sql", openapi_extra=_description(asker.limits))
     async def sql(request: Request, who: caller) -> Response:
         """One read-only statement in DuckDB's SQL about messages, contacts, other and dead_letters."""
-        require(who, unmask=False)
+        require_scope(who, unmask=False)
         wanted = accepted(request.headers.get("accept"))
         question = parse_body(await request.body(), asker.limits)
         if question.unmask:
-            require(who, unmask=True)
+            require_scope(who, unmask=True)
         answer, body = await asker.ask(question, RENDERERS[wanted])
         headers = {
             "X-Row-Count": str(answer.rows),

@@ -80,7 +80,13 @@ def plans(
             plan(
                 "webhook",
                 ("ingest-service", "webhook"),
-                offset | auth | {"BUS": f"journal:{directory.root}", "WEBHOOK_HOST": HOST},
+                offset
+                | auth
+                | {
+                    "BUS": f"journal:{directory.root}",
+                    "WEBHOOK_HOST": HOST,
+                    "WEBHOOK_LAKE": str(directory.lake),
+                },
                 "ingest-service",
             ),
             plan("relay", ("ingest-service", "relay"), served | data | bus | kept),

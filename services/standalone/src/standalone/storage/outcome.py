@@ -16,8 +16,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @contextmanager
-def outcome() -> Iterator[None]:
-    """Ends the command with the exit code of what the block raised: that of a `StorageError`, 78 for a wrong
+def outcome(command: str = "millrace storage") -> Iterator[None]:
+    """Ends the `command` with the exit code of what the block raised: that of a `StorageError`, 78 for a wrong
     setting, 130 when interrupted. Log lines go to stderr."""
     from ingest_service.errors import StorageError
     from millrace_runtime.logs import logging_during
@@ -29,15 +29,15 @@ def outcome() -> Iterator[None]:
         with logging_during("storage", level):
             yield
     except StorageError as error:
-        _say(error.reason)
+        _say(command, error.reason)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        _say("interrupted")
+        _say(command, "interrupted")
         raise typer.Exit(EX_INTERRUPTED) from None
     except Exception as error:
         if not _is_of_settings(error):
             raise
-        _say(str(error))
+        _say(command, str(error))
         raise typer.Exit(EX_CONFIG) from None
 
 
@@ -62,5 +62,5 @@ def _is_of_settings(error: Exception) -> bool:
     return settings is not None and isinstance(error, settings.SettingsError)
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"millrace storage: {text}\n")
+def _say(command: str, text: str) -> None:
+    sys.stderr.write(f"{command}: {text}\n")

@@ -73,7 +73,7 @@ def query(
         "msg_type": [part.strip() for text in msg_type for part in text.split(",")] if msg_type else None,
     }
     for_people = output is None and not as_json
-    with outcome(), _lake(parquet_root, archive_root) as lake:
+    with outcome(), opened_lake(parquet_root, archive_root) as lake:
         found = lake.query(
             start,
             end,
@@ -83,7 +83,7 @@ def query(
             unmask=unmask,
             **{name: given for name, given in filters.items() if given},
         )
-        _warn(found.warnings)
+        warn(found.warnings)
         if output is not None:
             _report_written(found, output, as_json)
         elif as_json:
@@ -102,11 +102,11 @@ def query_by_id(
     as_json: Json = False,
 ) -> None:
     """The messages of these ids, once each, in order of time."""
-    with outcome(), _lake(parquet_root, archive_root) as lake:
+    with outcome(), opened_lake(parquet_root, archive_root) as lake:
         found = lake.query_by_id(
             msg_ids, columns=_listed(columns, for_people=output is None and not as_json), unmask=unmask
         )
-        _warn(found.warnings)
+        warn(found.warnings)
         if output is not None:
             _report_written(found, output, as_json)
         elif as_json:
@@ -121,7 +121,10 @@ def _shown(limit: int | None) -> int:
     return SHOWN_ROWS if limit is None else min(limit, SHOWN_ROWS)
 
 
-def _lake(parquet_root: Path | None, archive_root: Path | None) -> "AbstractContextManager[Lake]":
+def opened_lake(
+    parquet_root: Path | None, archive_root: Path | None, data: Path | None = None
+) -> "AbstractContextManager[Lake]":
+    """The lake of these roots to be asked, with the errors of a command."""
     from contextlib import contextmanager
 
     from standalone.memory import prefer_one_allocator
@@ -132,7 +135,7 @@ def _lake(parquet_root: Path | None, archive_root: Path | None) -> "AbstractCont
 
     @contextmanager
     def opened() -> "Iterator[Lake]":
-        where = roots(parquet_root=parquet_root, archive_root=archive_root)
+        where = roots(parquet_root=parquet_root, archive_root=archive_root, data=data)
         with storage_errors("query", where.parquet):
             try:
                 with local.Lake(where.parquet, where.archive) as lake:
@@ -153,7 +156,8 @@ def _listed(columns: str | None, *, for_people: bool) -> list[str] | None:
     return [name.strip() for name in columns.split(",") if name.strip()]
 
 
-def _warn(warnings: Iterable[str]) -> None:
+def warn(warnings: Iterable[str]) -> None:
+    """Says on stderr what an answer lacks."""
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
 
