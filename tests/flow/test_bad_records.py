@@ -80,4 +80,5 @@ def test_bad_records_become_dead_letters_and_hold_up_nothing(tmp_path: Path, rea
                 row["body"].encode() if row["body_base64"] is None else base64.b64decode(row["body_base64"])
             )
             assert body == (BAD[row["reason"]] or b"")
-            assert f"--topic {TOPIC} --partition" in row["replay"]
+            origin = f"{row['src_door']}/{row['src_file']}/{row['src_line']}/{row['src_element']}"
+            assert row["replay"] == f"millrace dead-letters replay {origin}"

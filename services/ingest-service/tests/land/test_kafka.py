@@ -170,7 +170,7 @@ def test_a_record_of_nobodys_journal_is_of_its_partition(landing: Landing) -> No
         (5, 0, "empty"),
         (6, 0, "empty"),
     ]
-    assert "--topic webhook.messages --partition 0 --offset 3 --max-messages 1" in dead[1]["replay"]
+    assert dead[1]["replay"] == f"millrace dead-letters replay topic-id/0/{TOPIC}/4/0"
 
 
 @pytest.mark.parametrize(
